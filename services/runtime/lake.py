@@ -1,0 +1,87 @@
+"""The door to the lake: a DuckDB connection with DuckLake attached as `lake`.
+
+The catalog is in PostgreSQL, the rows are Parquet files under the data path, the extensions come from
+installed wheels. What is in the lake is decided by landing (`raw`) and by dbt and pipelines (the rest).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+from pathlib import Path
+
+import duckdb
+
+from services.runtime.settings import LakeSettings, PostgresSettings
+
+EXTENSION_PACKAGES = ("duckdb_extension_ducklake", "duckdb_extension_postgres_scanner")
+
+
+def install_extensions(directory: Path) -> None:
+    """Copies the wheels' extension files to where DuckDB looks for them. Safe to repeat."""
+    with duckdb.connect(":memory:") as connection:
+        platform = connection.execute("PRAGMA platform").fetchall()[0][0]
+    target = directory / f"v{duckdb.__version__}" / platform
+    target.mkdir(parents=True, exist_ok=True)
+    for package in EXTENSION_PACKAGES:
+        spec = importlib.util.find_spec(package)
+        if spec is None or not spec.submodule_search_locations:
+            raise RuntimeError(f"{package} is not installed: run `make setup`")
+        for source in Path(next(iter(spec.submodule_search_locations))).rglob("*.duckdb_extension"):
+            destination = target / source.name
+            if not destination.exists() or destination.stat().st_size != source.stat().st_size:
+                shutil.copy2(source, destination)
+
+
+def open_lake(
+    lake: LakeSettings | None = None,
+    postgres: PostgresSettings | None = None,
+    *,
+    read_only: bool = False,
+    snapshot: int | None = None,
+) -> duckdb.DuckDBPyConnection:
+    """Opens the lake as catalog `lake`, in UTC.
+
+    Arguments: `snapshot` reads the lake as it was at that snapshot (implies read-only).
+    Raises duckdb.Error when PostgreSQL is away or the snapshot has expired.
+    """
+    lake = lake or LakeSettings.load()
+    postgres = postgres or PostgresSettings.load()
+    connection = duckdb.connect(
+        ":memory:",
+        config={
+            "extension_directory": str(lake.extension_directory),
+            "autoinstall_known_extensions": "false",
+            "threads": str(lake.threads),
+            "memory_limit": lake.memory_limit,
+        },
+    )
+    for extension in ("ducklake", "postgres_scanner"):
+        connection.execute(f"LOAD {extension}")
+    connection.execute("SET TimeZone = 'UTC'")
+    connection.execute("SET ducklake_max_retry_count = 100")
+    connection.execute(_attach_statement(lake, postgres, read_only=read_only, snapshot=snapshot))
+    connection.execute("USE lake")
+    return connection
+
+
+def _attach_statement(
+    lake: LakeSettings, postgres: PostgresSettings, *, read_only: bool, snapshot: int | None
+) -> str:
+    options = [f"DATA_PATH '{_quoted(str(lake.data_path))}/'", "DATA_INLINING_ROW_LIMIT 200"]
+    if snapshot is not None:
+        options.append(f"SNAPSHOT_VERSION {int(snapshot)}")
+    if read_only or snapshot is not None:
+        options.append("READ_ONLY")
+    dsn = _quoted(postgres.dsn(postgres.database_lake))
+    return f"ATTACH 'ducklake:postgres:{dsn}' AS lake ({', '.join(options)})"
+
+
+def _quoted(text: str) -> str:
+    return text.replace("'", "''")
+
+
+def current_snapshot(connection: duckdb.DuckDBPyConnection) -> int:
+    """Number of the newest snapshot of the attached lake."""
+    rows = connection.execute("SELECT max(snapshot_id) FROM ducklake_snapshots('lake')").fetchall()
+    return int(rows[0][0])

@@ -1,0 +1,154 @@
+"""Settings of every process, read from the environment and from `stack.env` in the data folder.
+
+The embedded stack writes `stack.env` when it is created (ports, generated passwords); a deployment
+with its own Kafka and PostgreSQL sets the same names in the environment, which win. This is the only
+module that reads the environment.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+DEFAULT_HOME = ".circles"
+
+
+def home() -> Path:
+    """The data folder: `CIRCLES_HOME`, else `.circles` in the current folder. Absolute."""
+    return Path(os.environ.get("CIRCLES_HOME", DEFAULT_HOME)).resolve()  # noqa: TID251
+
+
+class _Fragment(BaseSettings):
+    model_config = SettingsConfigDict(extra="ignore", frozen=True, populate_by_name=True)
+
+    @classmethod
+    def load(cls, **overrides: Any) -> Self:
+        """Reads environment over `stack.env` over defaults. Raises ValidationError naming the setting."""
+        return cls(_env_file=home() / "stack.env", **overrides)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings, env_settings, dotenv_settings, file_secret_settings)
+
+
+SettingsT = TypeVar("SettingsT", bound=_Fragment)
+
+
+class KafkaSettings(_Fragment):
+    """How to reach Kafka."""
+
+    model_config = SettingsConfigDict(env_prefix="CIRCLES_KAFKA_", extra="ignore", frozen=True)
+
+    bootstrap: str = "127.0.0.1:19092"
+    """Comma-separated host:port."""
+    security_protocol: str = "SASL_PLAINTEXT"
+    """PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL. The embedded broker listens on loopback only."""
+    sasl_mechanism: str = "SCRAM-SHA-256"
+    username: str = "circles"
+    password: SecretStr = SecretStr("")
+    ca_file: Path | None = None
+    """Certificate authority for SSL and SASL_SSL."""
+    replication_factor: int = 1
+    """Of topics that provisioning creates. 3 on a cluster."""
+
+
+class PostgresSettings(_Fragment):
+    """How to reach PostgreSQL. One server, four databases; see infra/provisioning."""
+
+    model_config = SettingsConfigDict(env_prefix="CIRCLES_POSTGRES_", extra="ignore", frozen=True)
+
+    host: str = "127.0.0.1"
+    port: int = 15432
+    user: str = "circles_owner"
+    password: SecretStr = SecretStr("")
+    sslmode: str = "prefer"
+    database_control: str = "circles_control"
+    """Tenants and hashed API keys. Gateway and operators' commands only."""
+    database_lake: str = "circles_lake"
+    """Catalog of the lake. Landing and pipelines only."""
+    database_dagster: str = "circles_dagster"
+    """Dagster's own storage."""
+    database_published: str = "circles"
+    """Schemas `evidence` (analysts) and `live` (operators)."""
+
+    def dsn(self, database: str) -> str:
+        """A libpq keyword string. Holds the password: never log it."""
+        password = self.password.get_secret_value()
+        return (
+            f"host={self.host} port={self.port} user={self.user} password={password} "
+            f"dbname={database} sslmode={self.sslmode} connect_timeout=10"
+        )
+
+
+class LakeSettings(_Fragment):
+    """Where the lake's Parquet files are."""
+
+    model_config = SettingsConfigDict(env_prefix="CIRCLES_LAKE_", extra="ignore", frozen=True)
+
+    data_path: Path = Field(default_factory=lambda: home() / "lake")
+    extension_directory: Path = Field(default_factory=lambda: home() / "duckdb-extensions")
+    """DuckDB's extensions, copied from their wheels so that nothing is downloaded."""
+    threads: int = 2
+    memory_limit: str = "2GB"
+
+
+class IngestionSettings(_Fragment):
+    """The gRPC gateway."""
+
+    model_config = SettingsConfigDict(env_prefix="CIRCLES_INGESTION_", extra="ignore", frozen=True)
+
+    host: str = "127.0.0.1"
+    """Another bind than loopback needs TLS, which is not there yet; the gateway refuses it."""
+    port: int = 15051
+    max_events_per_batch: int = Field(default=500, ge=1, le=500)
+    max_message_bytes: int = 4 * 1024 * 1024
+    kafka_timeout_seconds: float = 10.0
+    """After this long without Kafka's acknowledgement an event is answered UNAVAILABLE."""
+    drain_seconds: float = 10.0
+    """How long a stopping gateway finishes calls that are under way."""
+    key_refresh_seconds: float = 5.0
+    """How old the gateway's copy of the API keys may be: a revoked key works for at most this long."""
+    pseudonym_key_file: Path = Field(default_factory=lambda: home() / "secrets" / "pseudonym.key")
+    """32 random bytes. Whoever has it can link pseudonyms to references; losing it unlinks the future
+    from the past. Back it up apart from the data."""
+
+
+class EngagementSettings(_Fragment):
+    """The Faust worker."""
+
+    model_config = SettingsConfigDict(env_prefix="CIRCLES_ENGAGEMENT_", extra="ignore", frozen=True)
+
+    flush_seconds: float = 0.5
+    """How often touched figures are written; a figure is at most this much behind its worker."""
+    stall_seconds: float = 60.0
+    """With input waiting and no progress for this long, the worker ends itself; the supervisor restarts it."""
+
+
+class LandingSettings(_Fragment):
+    """The Kafka-to-lake loader."""
+
+    model_config = SettingsConfigDict(env_prefix="CIRCLES_LANDING_", extra="ignore", frozen=True)
+
+    commit_seconds: float = 2.0
+    commit_rows: int = 200_000
+    """A commit holds about this many rows at most; whichever of the two is reached first."""
+
+
+class QuarantineSettings(_Fragment):
+    """Foreign bytes found on a topic."""
+
+    model_config = SettingsConfigDict(env_prefix="CIRCLES_QUARANTINE_", extra="ignore", frozen=True)
+
+    key_file: Path = Field(default_factory=lambda: home() / "secrets" / "quarantine.key")
+    """Fernet key. Foreign bytes are kept under it for the retention of `failed-events`, 7 days."""
