@@ -43,7 +43,19 @@ class Topic:
     @property
     def message_class(self) -> type[Message]:
         """Class of a record's value."""
-        return GetMessageClass(descriptor(self.message_name))
+        return GetMessageClass(self.message)
+
+    @property
+    def message(self) -> Descriptor:
+        """Descriptor of a record's value."""
+        return descriptor(self.message_name)
+
+    @property
+    def event(self) -> Descriptor:
+        """Descriptor of one event. Raises ValueError for a topic that carries no events."""
+        if self.event_name is None:
+            raise ValueError(f"{self.name} carries no events")
+        return descriptor(self.event_name)
 
 
 @cache

@@ -28,7 +28,7 @@ class _Fragment(BaseSettings):
     @classmethod
     def load(cls, **overrides: Any) -> Self:
         """Reads environment over `stack.env` over defaults. Raises ValidationError naming the setting."""
-        return cls(_env_file=home() / "stack.env", **overrides)
+        return cls(_env_file=home() / "stack.env", **overrides)  # type: ignore[call-arg]
 
     @classmethod
     def settings_customise_sources(
@@ -132,7 +132,7 @@ class EngagementSettings(_Fragment):
     flush_seconds: float = 0.5
     """How often touched figures are written; a figure is at most this much behind its worker."""
     stall_seconds: float = 60.0
-    """With input waiting and no progress for this long, the worker ends itself; the supervisor restarts it."""
+    """With input waiting and no progress for this long, the worker ends itself; it is then restarted."""
 
 
 class LandingSettings(_Fragment):
@@ -142,7 +142,9 @@ class LandingSettings(_Fragment):
 
     commit_seconds: float = 2.0
     commit_rows: int = 200_000
-    """A commit holds about this many rows at most; whichever of the two is reached first."""
+    """A commit holds about this many rows; whichever of the two is reached first."""
+    accept_recreated_topics: str = ""
+    """Comma-separated topics that were deleted and made anew on purpose. Landing stops at any other."""
 
 
 class QuarantineSettings(_Fragment):
@@ -152,3 +154,43 @@ class QuarantineSettings(_Fragment):
 
     key_file: Path = Field(default_factory=lambda: home() / "secrets" / "quarantine.key")
     """Fernet key. Foreign bytes are kept under it for the retention of `failed-events`, 7 days."""
+
+
+class StackSettings(_Fragment):
+    """The embedded stack: what only `circles up` and its kin need to know."""
+
+    model_config = SettingsConfigDict(env_prefix="CIRCLES_STACK_", extra="ignore", frozen=True)
+
+    kafka_port: int = 19092
+    kafka_controller_port: int = 19093
+    dagster_port: int = 13000
+    """Dagster's web page."""
+    dagster_code_port: int = 13001
+    """Dagster's code server, which holds the pipelines."""
+    kafka_embedded: bool = True
+    """False when `CIRCLES_KAFKA_URL` named a Kafka that runs elsewhere."""
+    postgres_embedded: bool = True
+    """False when `CIRCLES_POSTGRES_URL` named a PostgreSQL that runs elsewhere."""
+    kafka_heap_mib: int = 512
+    kafka_internal_password: SecretStr = SecretStr("")
+    """Of the broker's own users, on its way to itself and to its controller."""
+    postgres_admin_user: str = "circles_admin"
+    postgres_admin_password: SecretStr = SecretStr("")
+    """Superuser that makes databases and roles. Without a password provisioning acts as the owner."""
+    min_free_mib: int = 1024
+    """`circles up` refuses to start on a fuller disk: Kafka and PostgreSQL stop badly on a full one."""
+    kafka_url: SecretStr | None = Field(default=None, validation_alias="CIRCLES_KAFKA_URL")
+    """kafka://user:password@host:9092,host2:9092?security=SASL_SSL&mechanism=SCRAM-SHA-512&ca=/path.pem"""
+    postgres_url: SecretStr | None = Field(default=None, validation_alias="CIRCLES_POSTGRES_URL")
+    """postgresql://owner:password@host:5432?sslmode=require"""
+
+
+class ReaderSettings(_Fragment):
+    """The two PostgreSQL roles of people who read: operators (live, evidence) and analysts (evidence)."""
+
+    model_config = SettingsConfigDict(env_prefix="CIRCLES_", extra="ignore", frozen=True)
+
+    operator_user: str = "circles_operator"
+    operator_password: SecretStr = SecretStr("")
+    analyst_user: str = "circles_analyst"
+    analyst_password: SecretStr = SecretStr("")

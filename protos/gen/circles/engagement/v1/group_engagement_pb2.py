@@ -26,7 +26,7 @@ from circles.common.v1 import common_pb2 as circles_dot_common_dot_v1_dot_common
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n,circles/engagement/v1/group_engagement.proto\x12\x15\x63ircles.engagement.v1\x1a\x1e\x63ircles/common/v1/common.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbf\x03\n\x0fGroupEngagement\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x30\n\ndata_class\x18\x02 \x01(\x0e\x32\x1c.circles.common.v1.DataClass\x12\x10\n\x08group_id\x18\x03 \x01(\t\x12\x14\n\x0cwindow_hours\x18\x04 \x01(\r\x12)\n\x05\x61s_of\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12N\n\rcount_by_kind\x18\x06 \x03(\x0b\x32\x37.circles.engagement.v1.GroupEngagement.CountByKindEntry\x12!\n\x19\x63ount_active_participants\x18\x07 \x01(\x04\x12\x15\n\rcount_replies\x18\x08 \x01(\x04\x12\x19\n\x11\x63ount_attendances\x18\t \x01(\x04\x12\x10\n\x08topic_id\x18\n \x01(\t\x12\x11\n\tpartition\x18\x0b \x01(\r\x12\x16\n\x0e\x61pplied_offset\x18\x0c \x01(\x03\x1a\x32\n\x10\x43ountByKindEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n,circles/engagement/v1/group_engagement.proto\x12\x15\x63ircles.engagement.v1\x1a\x1e\x63ircles/common/v1/common.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc5\x03\n\x0fGroupEngagement\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x30\n\ndata_class\x18\x02 \x01(\x0e\x32\x1c.circles.common.v1.DataClass\x12\x10\n\x08group_id\x18\x03 \x01(\t\x12\x14\n\x0cwindow_hours\x18\x04 \x01(\r\x12)\n\x05\x61s_of\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12N\n\rcount_by_kind\x18\x06 \x03(\x0b\x32\x37.circles.engagement.v1.GroupEngagement.CountByKindEntry\x12!\n\x19\x63ount_active_participants\x18\x07 \x01(\x04\x12\x15\n\rcount_replies\x18\x08 \x01(\x04\x12\x19\n\x11\x63ount_attendances\x18\t \x01(\x04\x12\x10\n\x08topic_id\x18\n \x01(\t\x12\x17\n\x0fkafka_partition\x18\x0b \x01(\r\x12\x16\n\x0e\x61pplied_offset\x18\x0c \x01(\x03\x1a\x32\n\x10\x43ountByKindEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,7 +36,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GROUPENGAGEMENT_COUNTBYKINDENTRY']._loaded_options = None
   _globals['_GROUPENGAGEMENT_COUNTBYKINDENTRY']._serialized_options = b'8\001'
   _globals['_GROUPENGAGEMENT']._serialized_start=137
-  _globals['_GROUPENGAGEMENT']._serialized_end=584
-  _globals['_GROUPENGAGEMENT_COUNTBYKINDENTRY']._serialized_start=534
-  _globals['_GROUPENGAGEMENT_COUNTBYKINDENTRY']._serialized_end=584
+  _globals['_GROUPENGAGEMENT']._serialized_end=590
+  _globals['_GROUPENGAGEMENT_COUNTBYKINDENTRY']._serialized_start=540
+  _globals['_GROUPENGAGEMENT_COUNTBYKINDENTRY']._serialized_end=590
 # @@protoc_insertion_point(module_scope)

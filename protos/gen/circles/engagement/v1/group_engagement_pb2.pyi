@@ -58,7 +58,7 @@ class GroupEngagement(_message.Message):
     COUNT_REPLIES_FIELD_NUMBER: _builtins.int
     COUNT_ATTENDANCES_FIELD_NUMBER: _builtins.int
     TOPIC_ID_FIELD_NUMBER: _builtins.int
-    PARTITION_FIELD_NUMBER: _builtins.int
+    KAFKA_PARTITION_FIELD_NUMBER: _builtins.int
     APPLIED_OFFSET_FIELD_NUMBER: _builtins.int
     tenant_id: _builtins.str
     data_class: _common_pb2.DataClass.ValueType
@@ -75,7 +75,7 @@ class GroupEngagement(_message.Message):
     """Where this figure stands in the input: every event of the partition up to and including this
     offset is in it. Offsets of another topic_id do not compare.
     """
-    partition: _builtins.int
+    kafka_partition: _builtins.int
     applied_offset: _builtins.int
     @_builtins.property
     def as_of(self) -> _timestamp_pb2.Timestamp:
@@ -98,12 +98,12 @@ class GroupEngagement(_message.Message):
         count_replies: _builtins.int = ...,
         count_attendances: _builtins.int = ...,
         topic_id: _builtins.str = ...,
-        partition: _builtins.int = ...,
+        kafka_partition: _builtins.int = ...,
         applied_offset: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_offset", b"applied_offset", "as_of", b"as_of", "count_active_participants", b"count_active_participants", "count_attendances", b"count_attendances", "count_by_kind", b"count_by_kind", "count_replies", b"count_replies", "data_class", b"data_class", "group_id", b"group_id", "partition", b"partition", "tenant_id", b"tenant_id", "topic_id", b"topic_id", "window_hours", b"window_hours"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_offset", b"applied_offset", "as_of", b"as_of", "count_active_participants", b"count_active_participants", "count_attendances", b"count_attendances", "count_by_kind", b"count_by_kind", "count_replies", b"count_replies", "data_class", b"data_class", "group_id", b"group_id", "kafka_partition", b"kafka_partition", "tenant_id", b"tenant_id", "topic_id", b"topic_id", "window_hours", b"window_hours"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -77,8 +77,8 @@ class FailedEvent(_message.Message):
     DETAIL_FIELD_NUMBER: _builtins.int
     TOPIC_FIELD_NUMBER: _builtins.int
     TOPIC_ID_FIELD_NUMBER: _builtins.int
-    PARTITION_FIELD_NUMBER: _builtins.int
-    RECORD_OFFSET_FIELD_NUMBER: _builtins.int
+    KAFKA_PARTITION_FIELD_NUMBER: _builtins.int
+    KAFKA_OFFSET_FIELD_NUMBER: _builtins.int
     FAILED_AT_FIELD_NUMBER: _builtins.int
     TENANT_ID_FIELD_NUMBER: _builtins.int
     EVENT_ID_FIELD_NUMBER: _builtins.int
@@ -93,8 +93,8 @@ class FailedEvent(_message.Message):
     topic: _builtins.str
     """Where it was found. With the stage, its identity: a repeated report counts once."""
     topic_id: _builtins.str
-    partition: _builtins.int
-    record_offset: _builtins.int
+    kafka_partition: _builtins.int
+    kafka_offset: _builtins.int
     tenant_id: _builtins.str
     """Empty when unknown."""
     event_id: _builtins.str
@@ -115,8 +115,8 @@ class FailedEvent(_message.Message):
         detail: _builtins.str = ...,
         topic: _builtins.str = ...,
         topic_id: _builtins.str = ...,
-        partition: _builtins.int = ...,
-        record_offset: _builtins.int = ...,
+        kafka_partition: _builtins.int = ...,
+        kafka_offset: _builtins.int = ...,
         failed_at: _timestamp_pb2.Timestamp | None = ...,
         tenant_id: _builtins.str = ...,
         event_id: _builtins.str = ...,
@@ -127,7 +127,7 @@ class FailedEvent(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["failed_at", b"failed_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "event_bytes", b"event_bytes", "event_id", b"event_id", "failed_at", b"failed_at", "partition", b"partition", "quarantined_bytes", b"quarantined_bytes", "reason", b"reason", "record_offset", b"record_offset", "record_sha256", b"record_sha256", "record_size_bytes", b"record_size_bytes", "stage", b"stage", "tenant_id", b"tenant_id", "topic", b"topic", "topic_id", b"topic_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "event_bytes", b"event_bytes", "event_id", b"event_id", "failed_at", b"failed_at", "kafka_offset", b"kafka_offset", "kafka_partition", b"kafka_partition", "quarantined_bytes", b"quarantined_bytes", "reason", b"reason", "record_sha256", b"record_sha256", "record_size_bytes", b"record_size_bytes", "stage", b"stage", "tenant_id", b"tenant_id", "topic", b"topic", "topic_id", b"topic_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,217 @@
+"""One landing session: reads the landed topics from where the lake stands and commits rows with offsets.
+
+A session ends with an exception when Kafka or the lake fails; the next one starts from the lake's
+offsets, so a batch is landed once however often it is tried. Decoding is `decode`'s.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import duckdb
+import pyarrow as pa
+from circles.failures.v1 import failed_event_pb2
+from kafka import KafkaConsumer, TopicPartition
+
+from services.kafka.topics import Topic, landed_topics, topic
+from services.landing.decode import Record, Unusable, decode
+from services.landing.raw_tables import NEVER_LANDED
+from services.runtime.failures import foreign_record
+from services.runtime.settings import LandingSettings, QuarantineSettings
+
+log = logging.getLogger(__name__)
+
+FAILED_EVENTS = "failed-events"
+CONFLICT_PAUSE_SECONDS = 0.2
+CONFLICT_RETRIES = 50
+POLL_MILLISECONDS = 200
+
+
+class TopicRecreated(Exception):
+    """A topic has another id than the one that was landed. Its offsets start again: a person must decide."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one commit writes: rows per raw table, and the next offset per partition."""
+
+    rows: Mapping[str, list[pa.Table]]
+    next_offsets: Mapping[TopicPartition, int]
+    count_rows: int
+
+
+class Loader:
+    """Reads through `consumer`, writes through `lake`. Holds the only landing lock while it lives."""
+
+    def __init__(
+        self,
+        consumer: KafkaConsumer,
+        lake: duckdb.DuckDBPyConnection,
+        topic_ids: Mapping[str, str],
+        settings: LandingSettings,
+        quarantine: QuarantineSettings,
+    ) -> None:
+        self.consumer = consumer
+        self.lake = lake
+        self.topic_ids = topic_ids
+        self.settings = settings
+        self.quarantine = quarantine
+        self.landed_seq = self._newest_landed_seq()
+        self.count_landed = 0
+
+    def start(self) -> None:
+        """Takes every partition from where the lake stands. Raises TopicRecreated."""
+        positions = self._positions()
+        partitions = [
+            TopicPartition(each.name, p) for each in landed_topics() for p in range(each.partitions)
+        ]
+        self.consumer.assign(partitions)
+        for partition in partitions:
+            next_offset = positions.get((partition.topic, partition.partition))
+            if next_offset is None:
+                self.consumer.seek_to_beginning(partition)
+            else:
+                self.consumer.seek(partition, next_offset)
+
+    def run(self, should_stop: Callable[[], bool], on_commit: Callable[[Loader], None]) -> None:
+        """Lands until `should_stop`. What was read and not committed then is read again next time."""
+        while not should_stop():
+            batch = self._collect(should_stop)
+            if batch.next_offsets:
+                self._commit_despite_conflicts(batch)
+            on_commit(self)
+
+    def lag(self) -> int:
+        """Records that are on the topics and not in the lake, as far as the last fetches told."""
+        total = 0
+        for partition in self.consumer.assignment():
+            highwater = self.consumer.highwater(partition)
+            if highwater is not None:
+                total += max(0, highwater - self.consumer.position(partition))
+        return total
+
+    def _newest_landed_seq(self) -> int:
+        rows = self.lake.execute("SELECT coalesce(max(landed_seq), 0) FROM raw.landed_offsets").fetchall()
+        return int(rows[0][0])
+
+    def _positions(self) -> dict[tuple[str, int], int]:
+        rows = self.lake.execute(
+            "SELECT topic, topic_id, kafka_partition, max(next_offset) FROM raw.landed_offsets GROUP BY ALL"
+        ).fetchall()
+        self._refuse_recreated({(name, topic_id) for name, topic_id, _, _ in rows})
+        return {
+            (name, partition): next_offset
+            for name, topic_id, partition, next_offset in rows
+            if topic_id == self.topic_ids[name]
+        }
+
+    def _refuse_recreated(self, landed: set[tuple[str, str]]) -> None:
+        accepted = set(self.settings.accept_recreated_topics.split(","))
+        for name in {name for name, _ in landed} - accepted:
+            if (name, self.topic_ids[name]) not in landed:
+                raise TopicRecreated(
+                    f"Topic {name} was deleted and made anew since its last landing: records may be missing. "
+                    f"To go on from its beginning set CIRCLES_LANDING_ACCEPT_RECREATED_TOPICS={name}"
+                )
+
+    def _collect(self, should_stop: Callable[[], bool]) -> Batch:
+        rows: dict[str, list[pa.Table]] = defaultdict(list)
+        next_offsets: dict[TopicPartition, int] = {}
+        count_rows = 0
+        deadline = time.monotonic() + self.settings.commit_seconds
+        while count_rows < self.settings.commit_rows and time.monotonic() < deadline and not should_stop():
+            polled = self.consumer.poll(timeout_ms=POLL_MILLISECONDS, max_records=1000)
+            for name, records in _by_topic(polled).items():
+                for raw_table, table in self._decode(topic(name), records):
+                    rows[raw_table].append(table)
+                    count_rows += table.num_rows
+            next_offsets |= {partition: records[-1].offset + 1 for partition, records in polled.items()}
+        return Batch(rows, next_offsets, count_rows)
+
+    def _decode(self, source: Topic, records: list[Record]) -> Iterable[tuple[str, pa.Table]]:
+        decoded = decode(source, records)
+        topic_id = self.topic_ids[source.name]
+        if decoded.rows.num_rows and source.raw_table is not None:
+            yield source.raw_table, self._with_position(decoded.rows, source.name, topic_id)
+        if decoded.unusable:
+            log.warning("set aside %d records of %s", len(decoded.unusable), source.name)
+            yield "failed_events", self._failures(source, topic_id, decoded.unusable)
+
+    def _with_position(self, rows: pa.Table, name: str, topic_id: str) -> pa.Table:
+        rows = rows.drop_columns([column for column in rows.column_names if column in NEVER_LANDED])
+        for column, value in (("topic", name), ("topic_id", topic_id)):
+            if column not in rows.column_names:
+                rows = rows.append_column(column, pa.array([value] * rows.num_rows, pa.string()))
+        return rows
+
+    def _failures(self, source: Topic, topic_id: str, unusable: list[Unusable]) -> pa.Table:
+        messages = [
+            foreign_record(
+                stage=failed_event_pb2.FAILURE_STAGE_LANDING,
+                reason=each.reason,
+                detail=each.detail,
+                position=(source.name, topic_id, each.record.partition, each.record.offset),
+                value=each.record.value,
+                quarantine_key=self.quarantine.key_file,
+            )
+            for each in unusable
+        ]
+        records = [Record(0, 0, None, message.SerializeToString()) for message in messages]
+        return self._with_position(decode(topic(FAILED_EVENTS), records).rows, source.name, topic_id)
+
+    def _commit_despite_conflicts(self, batch: Batch) -> None:
+        """Erasure and landing on the same table conflict; the batch, offsets inside, is tried again."""
+        for attempt in range(CONFLICT_RETRIES):
+            try:
+                self._commit(batch)
+                return
+            except duckdb.TransactionException:
+                self.lake.rollback()
+                log.info("commit conflict, attempt %d", attempt + 1)
+                time.sleep(CONFLICT_PAUSE_SECONDS)
+        raise RuntimeError(f"{CONFLICT_RETRIES} commits in a row conflicted with another writer")
+
+    def _commit(self, batch: Batch) -> None:
+        landed_seq = self.landed_seq + 1
+        landed_at = datetime.now(UTC)
+        self.lake.begin()
+        for raw_table, tables in batch.rows.items():
+            self._insert(raw_table, pa.concat_tables(tables), landed_seq, landed_at)
+        self._insert("landed_offsets", self._offsets(batch.next_offsets), landed_seq, landed_at)
+        self.lake.commit()
+        self.landed_seq = landed_seq
+        self.count_landed += batch.count_rows
+
+    def _insert(self, raw_table: str, rows: pa.Table, landed_seq: int, landed_at: datetime) -> None:
+        rows = rows.append_column("landed_seq", pa.array([landed_seq] * rows.num_rows, pa.int64()))
+        rows = rows.append_column(
+            "landed_at", pa.array([landed_at] * rows.num_rows, pa.timestamp("us", "UTC"))
+        )
+        self.lake.register("landing_rows", rows)
+        self.lake.execute(f"INSERT INTO raw.{raw_table} BY NAME SELECT * FROM landing_rows")  # noqa: S608
+        self.lake.unregister("landing_rows")
+
+    def _offsets(self, next_offsets: Mapping[TopicPartition, int]) -> pa.Table:
+        names = [partition.topic for partition in next_offsets]
+        return pa.table(
+            {
+                "topic": names,
+                "topic_id": [self.topic_ids[name] for name in names],
+                "kafka_partition": pa.array([each.partition for each in next_offsets], pa.int32()),
+                "next_offset": pa.array(list(next_offsets.values()), pa.int64()),
+            }
+        )
+
+
+def _by_topic(polled: Mapping[TopicPartition, list[object]]) -> dict[str, list[Record]]:
+    records: dict[str, list[Record]] = defaultdict(list)
+    for partition, found in polled.items():
+        for each in found:
+            record = Record(partition.partition, each.offset, each.key, each.value)  # type: ignore[attr-defined]
+            records[partition.topic].append(record)
+    return records

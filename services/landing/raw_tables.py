@@ -1,0 +1,81 @@
+"""The raw tables of the lake, made from the contract: one per landed topic, a column per leaf.
+
+A field that is new in the contract becomes a new column; nothing is ever dropped. What goes into the
+tables is `decode`'s; when it is committed is `loader`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import duckdb
+import pyarrow as pa
+
+from services.kafka.topics import Topic, landed_topics
+from services.landing.decode import decode
+
+LANDING_COLUMNS = (
+    ("topic", "VARCHAR"),
+    ("topic_id", "VARCHAR"),
+    ("landed_seq", "BIGINT"),
+    ("landed_at", "TIMESTAMP WITH TIME ZONE"),
+)
+
+NEVER_LANDED = frozenset({"quarantined_bytes"})
+"""Foreign bytes stay on their topic, encrypted, for 7 days; the lake keeps their digest."""
+
+OFFSETS_DDL = """
+CREATE TABLE IF NOT EXISTS raw.landed_offsets (
+  topic VARCHAR, topic_id VARCHAR, kafka_partition INTEGER, next_offset BIGINT,
+  landed_seq BIGINT, landed_at TIMESTAMP WITH TIME ZONE
+)
+"""
+
+_SCALARS = {
+    pa.string(): "VARCHAR",
+    pa.int64(): "BIGINT",
+    pa.int32(): "INTEGER",
+    pa.float64(): "DOUBLE",
+    pa.bool_(): "BOOLEAN",
+    pa.binary(): "BLOB",
+    pa.timestamp("us", "UTC"): "TIMESTAMP WITH TIME ZONE",
+}
+
+
+def ensure_raw_tables(connection: duckdb.DuckDBPyConnection) -> None:
+    """Creates what is missing, tables and columns. Safe to repeat."""
+    connection.execute("CREATE SCHEMA IF NOT EXISTS raw")
+    connection.execute(OFFSETS_DDL)
+    for topic in landed_topics():
+        _ensure_table(connection, topic)
+
+
+def raw_columns(topic: Topic) -> Iterator[tuple[str, str]]:
+    """Name and SQL type of each column of the topic's raw table."""
+    for field in decode(topic, []).rows.schema:
+        if field.name not in NEVER_LANDED:
+            yield field.name, sql_type(field.type)
+    present = set(decode(topic, []).rows.schema.names)
+    yield from ((name, kind) for name, kind in LANDING_COLUMNS if name not in present)
+
+
+def sql_type(kind: pa.DataType) -> str:
+    """The SQL type of an Arrow type. Raises KeyError for one that the contract does not use."""
+    if pa.types.is_list(kind):
+        return f"{sql_type(kind.value_type)}[]"
+    if pa.types.is_struct(kind):
+        return "STRUCT(" + ", ".join(f"{field.name} {sql_type(field.type)}" for field in kind) + ")"
+    return _SCALARS[kind]
+
+
+def _ensure_table(connection: duckdb.DuckDBPyConnection, topic: Topic) -> None:
+    wanted = dict(raw_columns(topic))
+    listed = ", ".join(f"{name} {kind}" for name, kind in wanted.items())
+    connection.execute(f"CREATE TABLE IF NOT EXISTS raw.{topic.raw_table} ({listed})")
+    rows = connection.execute(
+        "SELECT column_name FROM duckdb_columns() "
+        "WHERE database_name = 'lake' AND schema_name = 'raw' AND table_name = ?",
+        [topic.raw_table],
+    ).fetchall()
+    for name in wanted.keys() - {row[0] for row in rows}:
+        connection.execute(f"ALTER TABLE raw.{topic.raw_table} ADD COLUMN {name} {wanted[name]}")
