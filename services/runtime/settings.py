@@ -109,8 +109,12 @@ class IngestionSettings(_Fragment):
     model_config = SettingsConfigDict(env_prefix="CIRCLES_INGESTION_", extra="ignore", frozen=True)
 
     host: str = "127.0.0.1"
-    """Another bind than loopback needs TLS, which is not there yet; the gateway refuses it."""
     port: int = 15051
+    plaintext_beyond_loopback: bool = False
+    """The gateway refuses another bind than loopback, because it has no TLS yet. True is for a private
+    container network only, where something else ends TLS."""
+    max_concurrent_calls: int = 64
+    """Further calls are refused with RESOURCE_EXHAUSTED: with the message limit this bounds memory."""
     max_events_per_batch: int = Field(default=500, ge=1, le=500)
     max_message_bytes: int = 4 * 1024 * 1024
     kafka_timeout_seconds: float = 10.0

@@ -60,8 +60,6 @@ class _EventStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EventStat
     """In Kafka, acknowledged by all in-sync replicas. Never sent before that."""
     EVENT_STATUS_REFUSED: _EventStatus.ValueType  # 2
     """Not stored anywhere. `violations` say why; repeating it unchanged is refused again."""
-    EVENT_STATUS_UNAVAILABLE: _EventStatus.ValueType  # 3
-    """Not stored as far as the gateway knows. Repeat it under the same `event_id`."""
 
 class EventStatus(_EventStatus, metaclass=_EventStatusEnumTypeWrapper): ...
 
@@ -70,8 +68,6 @@ EVENT_STATUS_ACCEPTED: EventStatus.ValueType  # 1
 """In Kafka, acknowledged by all in-sync replicas. Never sent before that."""
 EVENT_STATUS_REFUSED: EventStatus.ValueType  # 2
 """Not stored anywhere. `violations` say why; repeating it unchanged is refused again."""
-EVENT_STATUS_UNAVAILABLE: EventStatus.ValueType  # 3
-"""Not stored as far as the gateway knows. Repeat it under the same `event_id`."""
 Global___EventStatus: _TypeAlias = EventStatus  # noqa: Y015
 
 @_typing.final

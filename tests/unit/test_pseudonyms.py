@@ -1,0 +1,54 @@
+"""References become keyed pseudonyms, and nothing else does."""
+
+from __future__ import annotations
+
+import pytest
+from circles.participation.v1 import participation_event_pb2 as participation
+
+from services.ingestion.pseudonyms import Pseudonymiser
+
+KEY = bytes(range(32))
+
+
+def test_a_pseudonym_depends_on_key_tenant_kind_and_reference() -> None:
+    made = Pseudonymiser(KEY)
+    first = made.pseudonym("t", "prt", "p1")
+    assert first == Pseudonymiser(KEY).pseudonym("t", "prt", "p1")
+    others = [
+        made.pseudonym("u", "prt", "p1"),
+        made.pseudonym("t", "grp", "p1"),
+        made.pseudonym("t", "prt", "p2"),
+        Pseudonymiser(KEY[::-1]).pseudonym("t", "prt", "p1"),
+    ]
+    assert first not in others and len(set(others)) == 4
+    assert first.startswith("prt_") and len(first) == 30
+
+
+def test_every_reference_is_replaced_but_the_case() -> None:
+    event = participation.ParticipationEvent(group_ref="secret-g", participant_ref="secret-p")
+    event.reply_posted.thread_ref = "secret-t"
+    event.reply_posted.act_ref = "secret-a"
+    event.reply_posted.in_reply_to_act_ref = "secret-b"
+    Pseudonymiser(KEY).replace("t", event, "reply_posted")
+    assert b"secret" not in event.SerializeToString()
+
+    case = participation.ParticipationEvent(group_ref="g", participant_ref="p")
+    case.risk_raised.case_ref = "case-7"
+    Pseudonymiser(KEY).replace("t", case, "risk_raised")
+    assert case.risk_raised.case_ref == "case-7"
+
+
+def test_a_reply_finds_its_act() -> None:
+    made = Pseudonymiser(KEY)
+    start = participation.ParticipationEvent(group_ref="g", participant_ref="p")
+    start.thread_started.act_ref = "a1"
+    reply = participation.ParticipationEvent(group_ref="g", participant_ref="p")
+    reply.reply_posted.in_reply_to_act_ref = "a1"
+    made.replace("t", start, "thread_started")
+    made.replace("t", reply, "reply_posted")
+    assert start.thread_started.act_ref == reply.reply_posted.in_reply_to_act_ref
+
+
+def test_a_key_of_another_size_is_refused() -> None:
+    with pytest.raises(ValueError, match="32 bytes"):
+        Pseudonymiser(b"short")
