@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import uuid
 
+from circles.common.v1 import common_pb2
 from circles.participation.v1 import participation_event_envelope_pb2, participation_event_pb2
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +15,7 @@ from services.ingestion.keys import Tenant
 from services.kafka.topics import topic
 
 TOPIC = topic("participation-events")
-TENANT = Tenant("a-tenant", 1)
+TENANT = Tenant("a-tenant", common_pb2.DATA_CLASS_LIVE)
 
 
 def event(group: str, minutes: int = 5) -> participation_event_pb2.ParticipationEvent:

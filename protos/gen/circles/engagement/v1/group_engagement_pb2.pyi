@@ -67,7 +67,7 @@ class GroupEngagement(_message.Message):
     window_hours: _builtins.int
     """Length of the window: 1 or 24."""
     count_active_participants: _builtins.int
-    """Distinct people who did anything in the window."""
+    """Distinct people who joined, attended, wrote, reacted, read or moderated in the window."""
     count_replies: _builtins.int
     count_attendances: _builtins.int
     """Attendances: people × sessions."""

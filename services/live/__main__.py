@@ -1,0 +1,112 @@
+"""The live process: `python -m services.live`. Commits to Kafka what PostgreSQL has; a repeat is harmless."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import sys
+import threading
+from typing import Any
+
+import psycopg2
+from circles.engagement.v1.group_engagement_pb2 import GroupEngagement
+from circles.failures.v1 import failed_event_pb2
+from google.protobuf.message import DecodeError
+from kafka import KafkaConsumer
+from kafka.errors import KafkaError
+
+from services.kafka.client import KafkaUnavailable, admin, consumer, producer, topic_ids
+from services.live.view import write
+from services.runtime.failures import foreign_record
+from services.runtime.heartbeat import beat
+from services.runtime.logs import configure_logging
+from services.runtime.postgres import PostgresUnavailable, connect
+from services.runtime.settings import KafkaSettings, PostgresSettings, QuarantineSettings
+
+log = logging.getLogger("services.live")
+
+SERVICE = "live"
+METRICS = "engagement-metrics"
+FAILED = "failed-events"
+RETRY_SECONDS = 2.0
+PASSING = (KafkaUnavailable, PostgresUnavailable, KafkaError, psycopg2.Error)
+
+
+def main() -> int:
+    configure_logging(SERVICE)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    beat(SERVICE, "starting")
+    while not stop.is_set():
+        try:
+            _session(stop)
+        except PASSING as error:
+            log.warning("session ended: %s", type(error).__name__, exc_info=error)
+            beat(SERVICE, "waiting")
+            stop.wait(RETRY_SECONDS)
+    return 0
+
+
+def _session(stop: threading.Event) -> None:
+    kafka, postgres = KafkaSettings.load(), PostgresSettings.load()
+    with contextlib.ExitStack() as stack:
+        connection = connect(postgres, postgres.database_published, autocommit=False)
+        stack.enter_context(contextlib.closing(connection))
+        reader = consumer(kafka, group_id=SERVICE, auto_offset_reset="earliest", enable_auto_commit=False)
+        stack.enter_context(contextlib.closing(reader))
+        reader.subscribe([METRICS])
+        count_written = 0
+        while not stop.is_set():
+            records = [
+                each for found in reader.poll(timeout_ms=500, max_records=5000).values() for each in found
+            ]
+            figures, unreadable = _readable(records)
+            if unreadable:
+                _set_aside(kafka, unreadable)
+            if records:
+                count_written += write(connection, figures)
+                reader.commit()
+            beat(SERVICE, "ready", {"written_figures": count_written, "lag_records": _lag(reader)})
+
+
+def _readable(records: list[Any]) -> tuple[list[GroupEngagement], list[Any]]:
+    figures, unreadable = [], []
+    for record in records:
+        try:
+            figure = GroupEngagement.FromString(record.value or b"")
+        except DecodeError:
+            figure = GroupEngagement()
+        if figure.group_id and figure.topic_id and figure.HasField("as_of"):
+            figures.append(figure)
+        else:
+            unreadable.append(record)
+    return figures, unreadable
+
+
+def _set_aside(kafka: KafkaSettings, records: list[Any]) -> None:
+    """Rare, so a producer is made for the occasion. Returns when Kafka has them."""
+    client = admin(kafka)
+    with contextlib.closing(client), contextlib.closing(producer(kafka)) as sink:
+        topic_id = topic_ids(client, [METRICS])[METRICS]
+        for record in records:
+            failed = foreign_record(
+                stage=failed_event_pb2.FAILURE_STAGE_LIVE,
+                reason=failed_event_pb2.FAILURE_REASON_UNREADABLE,
+                detail="not a GroupEngagement",
+                position=(METRICS, topic_id, record.partition, record.offset),
+                value=record.value,
+                quarantine_key=QuarantineSettings.load().key_file,
+            )
+            sink.send(FAILED, failed.SerializeToString()).get(timeout=30)
+
+
+def _lag(reader: KafkaConsumer) -> int:
+    return sum(
+        max(0, (reader.highwater(place) or 0) - reader.position(place)) for place in reader.assignment()
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
