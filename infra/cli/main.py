@@ -1,0 +1,172 @@
+"""The command `circles`: its verbs and their options.
+
+What a verb does is in the other modules; they are imported when the verb is called, so that
+`circles --help` is immediate.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import click
+
+_PORT_NAMES = ("kafka", "kafka-controller", "postgres", "ingestion", "dagster", "dagster-code")
+
+
+class _Explaining(click.Group):
+    """Prints what a person can act on without a traceback, and what to do next."""
+
+    def invoke(self, context: click.Context) -> object:
+        from infra.cli.failures import explained
+
+        with explained():
+            return super().invoke(context)
+
+
+@click.group(cls=_Explaining, context_settings={"help_option_names": ["-h", "--help"]})
+def cli() -> None:
+    """Evidence for mental-health support groups: from a partner's events to published tables.
+
+    All state is in one data folder, .circles in the current folder or CIRCLES_HOME.
+    """
+
+
+def _ports(context: click.Context, parameter: click.Parameter, pairs: Sequence[str]) -> dict[str, int]:
+    ports = {}
+    for pair in pairs:
+        name, _, number = pair.partition("=")
+        if name not in _PORT_NAMES or not number.isdigit() or not 0 < int(number) < 65536:
+            raise click.BadParameter(f"{pair!r} is not NAME=NUMBER with NAME one of {', '.join(_PORT_NAMES)}")
+        ports[name] = int(number)
+    return ports
+
+
+@cli.command()
+@click.option(
+    "--port", "ports", multiple=True, metavar="NAME=N", callback=_ports, help=", ".join(_PORT_NAMES)
+)
+@click.option(
+    "--without", multiple=True, metavar="NAME", help="Leave out a process, or several: 'dagster-*'."
+)
+def up(ports: dict[str, int], without: tuple[str, ...]) -> None:
+    """Start everything that is not running, and show it.
+
+    Each process is started when those that it needs are healthy. Safe to repeat. A Kafka or PostgreSQL
+    named by CIRCLES_KAFKA_URL or CIRCLES_POSTGRES_URL takes the place of the embedded one.
+    """
+    from infra.cli import status
+    from infra.cli.progress import Progress
+    from infra.local import stack
+
+    with Progress() as progress:
+        stack.up(ports, without, progress)
+    status.show()
+
+
+@cli.command()
+def down() -> None:
+    """Stop everything, also what a killed supervisor left behind. The data stay."""
+    from infra.cli.progress import Progress
+    from infra.local import stack
+
+    with Progress() as progress:
+        stack.down(progress)
+    click.echo("Nothing of this stack runs. `circles up` starts it again.")
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def status(as_json: bool) -> None:
+    """Show processes, addresses, lags and counts."""
+    from infra.cli import status as page
+
+    sys.exit(page.show(as_json=as_json))
+
+
+@cli.command()
+@click.argument("name")
+@click.option("-n", "--lines", default=50, show_default=True, help="How many of the last lines.")
+@click.option("-f", "--follow", is_flag=True, help="Go on with what is written from now on. Ctrl-C ends it.")
+def logs(name: str, lines: int, follow: bool) -> None:
+    """Show the last lines of the log of process NAME."""
+    from infra.cli.logs import show
+
+    show(name, lines, follow)
+
+
+@cli.command()
+@click.argument("statement", required=False)
+@click.option("--published", is_flag=True, help="Ask the published tables, as an analyst sees them.")
+@click.option("--csv", "as_csv", is_flag=True, help="Comma-separated values instead of a table.")
+def sql(statement: str | None, published: bool, as_csv: bool) -> None:
+    """Run one STATEMENT on the lake, or read statements until Ctrl-D."""
+    from infra.cli.sql import run
+
+    run(statement, published=published, as_csv=as_csv)
+
+
+@cli.command()
+def provision() -> None:
+    """Make missing topics, databases, roles and tables; check the others. Safe to repeat."""
+    from infra.provisioning import provision as make
+
+    make()
+    click.echo("Topics, databases, roles and tables are as they should be.")
+
+
+@cli.command()
+def demo() -> None:
+    """Post the demo's real data and a synthetic community, and print the evidence."""
+    from infra.demo.run import run_demo
+
+    sys.exit(run_demo())
+
+
+@cli.group()
+def keys() -> None:
+    """API keys of partners."""
+
+
+@keys.command("add")
+@click.argument("tenant")
+@click.option(
+    "--data-class",
+    type=click.Choice(["live", "public", "synthetic"]),
+    required=True,
+    help="What the tenant's data are. It cannot be changed later; classes never pool.",
+)
+def add_key(tenant: str, data_class: str) -> None:
+    """Make a key for TENANT and print it, once: it is stored nowhere."""
+    from infra.cli.keys import add
+
+    add(tenant, data_class)
+
+
+@keys.command("list")
+def list_keys() -> None:
+    """Show which keys there are."""
+    from infra.cli.keys import show
+
+    show()
+
+
+@keys.command("revoke")
+@click.argument("key_id")
+def revoke_key(key_id: str) -> None:
+    """End the validity of the key with KEY_ID, within seconds."""
+    from infra.cli.keys import revoke
+
+    revoke(key_id)
+
+
+def main() -> None:
+    """Entry point. Another Python version than the supported ones gets one sentence."""
+    if not (3, 11) <= sys.version_info[:2] < (3, 14):
+        version = ".".join(map(str, sys.version_info[:2]))
+        sys.exit(f"Circles runs on Python 3.11, 3.12 and 3.13; this is {version}.")
+    cli()
+
+
+if __name__ == "__main__":
+    main()
