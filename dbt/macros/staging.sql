@@ -1,0 +1,134 @@
+{#
+  The steps that all event domains share between raw and staging. What the columns of a domain are
+  stands in its own model.
+#}
+
+{# Order of arrival: earlier landing first, within a landing by position in Kafka. #}
+{% macro arrival_order() -%}
+    landed_seq, topic_id, kafka_partition, kafka_offset, event_index
+{%- endmacro %}
+
+{#
+  One row per identity (tenant_id, event_id, body_hash) of the rows whose slice passed admission.
+  The first body under an event_id is the event; another body under the same id is a conflict.
+  Slice numbers only grow, also when an operator releases an older slice, so what is new are the
+  slices above the highest number seen here. Handling a slice twice adds nothing.
+#}
+{% macro admitted_identities(raw_table) %}
+with passed_slices as (
+    select slice_id, tenant_id, first_landed_seq, last_landed_seq
+    from {{ source('admission', raw_table) }}
+    where raw_table = '{{ raw_table }}' and verdict = 'passed'
+    {% if is_incremental() %}
+        and slice_id > (select coalesce(max(slice_id), 0) from {{ this }})
+    {% endif %}
+),
+
+received as (
+    select
+        passed_slices.slice_id,
+        source_rows.tenant_id,
+        source_rows.event_id,
+        source_rows.body_hash,
+        source_rows.topic,
+        source_rows.topic_id,
+        source_rows.kafka_partition,
+        source_rows.kafka_offset,
+        source_rows.event_index,
+        source_rows.landed_seq,
+        source_rows.landed_at
+    from {{ source('raw', raw_table) }} as source_rows
+    inner join passed_slices
+        on source_rows.tenant_id = passed_slices.tenant_id
+        and source_rows.landed_seq between passed_slices.first_landed_seq and passed_slices.last_landed_seq
+),
+
+numbered_copies as (
+    select
+        *,
+        row_number() over (
+            partition by tenant_id, event_id, body_hash order by {{ arrival_order() }}, slice_id
+        ) as copy_number
+    from received
+),
+
+bodies as (
+    select
+        numbered_copies.*,
+        row_number() over (partition by tenant_id, event_id order by {{ arrival_order() }}) as body_number
+    from numbered_copies
+    where copy_number = 1
+){% if is_incremental() %},
+
+known_bodies as (
+    select tenant_id, event_id, body_hash from {{ this }}
+),
+
+known_events as (
+    select distinct tenant_id, event_id, true as is_known from known_bodies
+){% endif %}
+
+select
+    bodies.tenant_id,
+    bodies.event_id,
+    bodies.body_hash,
+    {% if is_incremental() %}
+    bodies.body_number > 1 or coalesce(known_events.is_known, false) as is_conflict,
+    {% else %}
+    bodies.body_number > 1 as is_conflict,
+    {% endif %}
+    bodies.topic,
+    bodies.topic_id,
+    bodies.kafka_partition,
+    bodies.kafka_offset,
+    bodies.event_index,
+    bodies.landed_seq,
+    bodies.landed_at,
+    bodies.slice_id
+from bodies
+{% if is_incremental() %}
+left join known_bodies
+    on bodies.tenant_id = known_bodies.tenant_id
+    and bodies.event_id = known_bodies.event_id
+    and bodies.body_hash = known_bodies.body_hash
+left join known_events
+    on bodies.tenant_id = known_events.tenant_id
+    and bodies.event_id = known_events.event_id
+where known_bodies.event_id is null
+{% endif %}
+{% endmacro %}
+
+{# The raw rows of the events that are new in `identities`: one row per event, conflicts left out. #}
+{% macro new_events(raw_table, identities) %}
+    select source_rows.*, identities.slice_id
+    from {{ source('raw', raw_table) }} as source_rows
+    inner join {{ ref(identities) }} as identities
+        on source_rows.landed_seq = identities.landed_seq
+        and source_rows.topic_id = identities.topic_id
+        and source_rows.kafka_partition = identities.kafka_partition
+        and source_rows.kafka_offset = identities.kafka_offset
+        and source_rows.event_index = identities.event_index
+    where not identities.is_conflict
+    {% if is_incremental() %}
+        and identities.slice_id > (select coalesce(max(slice_id), 0) from {{ this }})
+    {% endif %}
+{% endmacro %}
+
+{#
+  The events of a staging model that count: without those that were taken back, and without the
+  retractions themselves. A retraction is final: retracting it has no effect.
+#}
+{% macro kept_events(events) %}
+with retractions as (
+    select distinct tenant_id, retracted_event_id
+    from {{ ref(events) }}
+    where kind = 'event_retracted'
+)
+
+select events.*
+from {{ ref(events) }} as events
+left join retractions
+    on events.tenant_id = retractions.tenant_id
+    and events.event_id = retractions.retracted_event_id
+where events.kind <> 'event_retracted' and retractions.retracted_event_id is null
+{% endmacro %}

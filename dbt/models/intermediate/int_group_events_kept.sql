@@ -1,0 +1,1 @@
+{{ kept_events('stg_groups__events') }}

@@ -1,0 +1,1 @@
+{{ kept_events('stg_outcomes__events') }}

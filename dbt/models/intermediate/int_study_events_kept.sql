@@ -1,0 +1,1 @@
+{{ kept_events('stg_studies__events') }}

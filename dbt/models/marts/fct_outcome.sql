@@ -1,0 +1,35 @@
+with scored as (
+    select
+        *,
+        -- Where a person answered twice at one planned time point, the later answer counts.
+        row_number() over (
+            partition by tenant_id, participant_id, study_code, time_point, instrument, instrument_version
+            order by occurred_at desc, landed_seq desc, kafka_partition desc, kafka_offset desc, event_index desc
+        ) as recency
+    from {{ ref('int_questionnaires_scored') }}
+)
+
+select
+    scored.tenant_id,
+    scored.event_id,
+    scored.data_class,
+    scored.participant_id,
+    people.has_research_consent,
+    scored.group_id,
+    scored.study_code,
+    arms.arm,
+    scored.time_point,
+    scored.instrument,
+    scored.instrument_version,
+    scored.score,
+    scored.scoring,
+    scored.count_items,
+    scored.study_code is not null and scored.time_point is not null and scored.recency = 1 as is_counted,
+    scored.occurred_at
+from scored
+inner join {{ ref('dim_participant') }} as people
+    on scored.tenant_id = people.tenant_id and scored.participant_id = people.participant_id
+left join {{ ref('int_arms_allocated') }} as arms
+    on scored.tenant_id = arms.tenant_id
+    and scored.participant_id = arms.participant_id
+    and scored.study_code = arms.study_code

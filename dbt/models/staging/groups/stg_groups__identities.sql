@@ -1,0 +1,1 @@
+{{ admitted_identities('group_events') }}

@@ -1,0 +1,1 @@
+{{ admitted_identities('participation_events') }}
