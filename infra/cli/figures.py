@@ -19,7 +19,10 @@ _CONSUMER_GROUPS = {"services/engagement": "engagement", "services/live": "live"
 
 
 def gather() -> dict[str, list[dict[str, Any]]]:
-    """Figures under `topics` and `counts`; both empty when no server answers."""
+    """Figures under `topics` and `counts`; both empty when no server answers.
+
+    A topic that a service keeps for itself, as its state, has no lag.
+    """
     lake = _or_empty(_lake) or {"offsets": {}, "counts": []}
     kafka = _or_empty(_kafka) or {"ends": {}, "groups": {}}
     counts = [*lake["counts"], *(_or_empty(_published_counts) or [])]
@@ -28,7 +31,7 @@ def gather() -> dict[str, list[dict[str, Any]]]:
         _topic_line(topic, consumer, kafka["ends"], positions[consumer])
         for topic in topics().values()
         for consumer in topic.consumers
-        if consumer in positions and kafka["ends"]
+        if consumer in positions and consumer not in topic.producers and kafka["ends"]
     ]
     return {"topics": lines, "counts": counts}
 

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from infra.cli.tables import print_table
+from infra.local.errors import StackError
 from services.runtime.settings import PostgresSettings
 
 
@@ -16,34 +17,29 @@ def add(tenant: str, data_class: str) -> None:
     from services.ingestion.keys import create_key
 
     with _control() as connection:
-        key = create_key(connection, tenant, data_class)
+        try:
+            key = create_key(connection, tenant, data_class)
+        except ValueError as refusal:
+            raise StackError(f"No key was made: {refusal}.") from refusal
     click.echo(key)
     click.echo("This is the only time that the key is shown.", err=True)
 
 
 def show() -> None:
-    from services.ingestion.keys import list_keys
+    from services.ingestion.keys import ApiKey, list_keys
 
     with _control() as connection:
         keys = list_keys(connection)
-    print_table(
-        ["key_id", "tenant_id", "data_class", "created_at", "revoked_at"], [_row(each) for each in keys]
-    )
+    print_table(ApiKey._fields, keys)
 
 
 def revoke(key_id: str) -> None:
     from services.ingestion.keys import revoke_key
 
     with _control() as connection:
-        revoke_key(connection, key_id)
+        if not revoke_key(connection, key_id):
+            raise StackError(f"There is no valid key {key_id}.", "`circles keys list` shows all.")
     click.echo(f"Key {key_id} is revoked.")
-
-
-def _row(key: Any) -> list[Any]:
-    """A key as row: `list_keys` may give mappings, named tuples or dataclasses."""
-    if isinstance(key, tuple):
-        return list(key)
-    return list((key if isinstance(key, dict) else vars(key)).values())
 
 
 @contextmanager

@@ -105,7 +105,15 @@ def _process_table(lines: list[dict[str, Any]]) -> Table:
     for line in lines:
         colour = _COLOURS.get(line["state"], "red")
         state = f"[{colour}]{line['state']}[/]"
-        rows.append((line["process"], state, line["pid"], _duration(line["uptime_seconds"]), line["address"]))
+        rows.append(
+            (
+                line["process"],
+                state,
+                line["pid"] and str(line["pid"]),
+                _duration(line["uptime_seconds"]),
+                line["address"],
+            )
+        )
     return _table("", ("process", "state", "pid", "uptime", "address"), rows)
 
 
@@ -114,10 +122,14 @@ def _table(title: str, columns: tuple[str, ...], rows: list[tuple[Any, ...]]) ->
     for column in columns:
         table.add_column(column, justify="right" if column in ("pid", "messages", "lag", "rows") else "left")
     for row in rows:
-        table.add_row(
-            *("·" if value is None else f"{value:,}" if isinstance(value, int) else value for value in row)
-        )
+        table.add_row(*map(_cell, row))
     return table
+
+
+def _cell(value: str | int | None) -> str:
+    if value is None:
+        return "·"
+    return f"{value:,}" if isinstance(value, int) else value
 
 
 def _duration(seconds: int | None) -> str | None:

@@ -1,0 +1,60 @@
+# The verbs of this repository; `make` or `make help` lists them. People and CI use the same ones.
+# Needs Python 3.11, 3.12 or 3.13 with venv, and make; everything else is installed into .venv.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+BIN := .venv/bin
+PYTEST_ARGS ?=
+
+.PHONY: help setup demo up down test check lint types imports protos protos-check lock clean
+
+help: ## List the verbs
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) \
+	  | while IFS='|' read -r verb what; do printf '  make %-13s %s\n' "$$verb" "$$what"; done
+
+setup: ## Make .venv as requirements.lock says; nothing to do when it is so already
+	@bash infra/setup.sh
+
+demo: setup ## Start everything, post real and synthetic data, print the evidence (KEEP=1: leave it running)
+	@$(BIN)/circles demo
+
+up: setup ## Start the stack: Kafka, PostgreSQL, services, Dagster
+	@$(BIN)/circles up
+
+down: ## Stop the stack; the data stay
+	@$(BIN)/circles down
+
+test: setup check ## All checks and tests, as CI runs them (PYTEST_ARGS="-k name")
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: setup lint types imports protos-check ## What needs no running: style, types, import direction, protos
+
+lint:
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types:
+	@$(BIN)/mypy
+
+imports:
+	@$(BIN)/lint-imports
+
+protos: setup ## Write the Python stubs anew after a change of protos/
+	@bash protos/generate.sh
+
+protos-check:
+	@$(BIN)/buf lint protos
+	@copy=$$(mktemp -d); trap 'rm -rf "$$copy"' EXIT; cp -R protos "$$copy"; \
+	  CIRCLES_BIN="$(CURDIR)/$(BIN)" bash "$$copy/protos/generate.sh"; \
+	  diff -r -x __pycache__ protos/gen "$$copy/protos/gen" \
+	    || { echo "protos/gen is not what protos/ says: run \`make protos\` and commit the result."; exit 1; }
+
+# Needs `uv` on the PATH. The lock names no index, so that a mirror serves as well.
+lock: ## Resolve pyproject.toml anew into requirements.lock
+	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-emit-find-links --no-header --no-annotate -o requirements.lock
+
+clean: ## Remove .venv and what tools left behind; the data folder stays
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache dbt/target dbt/logs
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
