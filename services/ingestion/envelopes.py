@@ -15,7 +15,6 @@ from services.ingestion.keys import Tenant
 from services.kafka.topics import Topic
 
 # Wire tags: field number × 8 + wire type (1: eight bytes, 2: length first).
-_TAG_EVENTS = bytes([4 << 3 | 2])  # Envelope.events
 _TAG_BODY_HASH = bytes([1 << 3 | 1])  # Accepted….body_hash
 _TAG_EVENT = bytes([2 << 3 | 2])  # Accepted….event
 
@@ -34,6 +33,7 @@ class EnvelopeBuilder:
     def __init__(self, topic: Topic, tenant: Tenant) -> None:
         self._topic = topic
         self._tenant = tenant
+        self._tag = bytes([topic.message.fields_by_name["events"].number << 3 | 2])
         self._events: dict[int, list[bytes]] = {}
 
     def add(self, event: Any) -> None:
@@ -41,7 +41,7 @@ class EnvelopeBuilder:
         body = event.SerializeToString(deterministic=True)
         accepted = _TAG_BODY_HASH + body_hash(body) + _TAG_EVENT + _varint(len(body)) + body
         partition = partition_of(self._topic, self._tenant.tenant_id, event)
-        self._events.setdefault(partition, []).append(_TAG_EVENTS + _varint(len(accepted)) + accepted)
+        self._events.setdefault(partition, []).append(self._tag + _varint(len(accepted)) + accepted)
 
     def envelopes(self) -> Iterator[Envelope]:
         """One envelope per partition that got events. Call once, when all are added."""

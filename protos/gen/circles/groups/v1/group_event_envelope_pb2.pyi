@@ -66,7 +66,9 @@ class GroupEventEnvelope(_message.Message):
     @_builtins.property
     def received_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
-    def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___AcceptedGroupEvent]: ...
+    def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___AcceptedGroupEvent]:
+        """Another number in every domain: an envelope on the wrong topic holds no events there."""
+
     def __init__(
         self,
         *,
