@@ -60,11 +60,12 @@ def consent(participant: str, at: datetime) -> OutcomeEvent:
 
 
 def registered(study: str) -> StudyEvent:
+    design: Any = {"design": STUDY_DESIGN_RANDOMISED}
     return StudyEvent(
         event_id=event_id("study", study),
         occurred_at=timestamp(datetime(2003, 1, 1, tzinfo=UTC)),
         study_code=study,
-        study_registered={"design": STUDY_DESIGN_RANDOMISED},
+        study_registered=design,
     )
 
 

@@ -1,4 +1,4 @@
-"""The suites, one module per table that is checked. How a suite is run is `pipelines.quality.expectations`'."""
+"""The suites, one module per table. How a suite is run is `pipelines.quality.expectations`'."""
 
 from __future__ import annotations
 

@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 
 WITHOUT_PARTICIPANT = ("session_held", "session_cancelled", "event_retracted")
 MAX_MINUTES = 24 * 60
-SESSION_REFS = ("session_held__session_ref", "session_cancelled__session_ref", "session_attended__session_ref")
+SESSION_REFS = (
+    "session_held__session_ref",
+    "session_cancelled__session_ref",
+    "session_attended__session_ref",
+)
 
 
 def _derive(frame: pd.DataFrame) -> pd.DataFrame:
