@@ -32,6 +32,7 @@ class KeyStore:
         self._refresh_seconds = refresh_seconds
         self._tenants: dict[bytes, Tenant] = {}
         self._read_at = float("-inf")
+        self._reading = asyncio.Lock()
 
     async def keep_fresh(self) -> None:
         """Reads the table again and again; for a task."""
@@ -41,11 +42,16 @@ class KeyStore:
 
     async def tenant_of(self, key: str) -> Tenant | None:
         """The tenant of a key, or None. A key that is not known may be new: then the table is read again."""
-        tenant = self._tenants.get(digest(key))
-        if tenant is None and time.monotonic() - self._read_at > MIN_SECONDS_BETWEEN_READS:
-            await self._read()
-            tenant = self._tenants.get(digest(key))
-        return tenant
+        if digest(key) not in self._tenants:
+            await self._read_since(time.monotonic())
+        return self._tenants.get(digest(key))
+
+    async def _read_since(self, asked_at: float) -> None:
+        """Returns when the table was read after `asked_at`. Callers share a read, and reads are spaced."""
+        async with self._reading:
+            if self._read_at < asked_at:
+                await asyncio.sleep(max(0.0, self._read_at + MIN_SECONDS_BETWEEN_READS - time.monotonic()))
+                await self._read()
 
     async def _read(self) -> None:
         self._read_at = time.monotonic()

@@ -18,3 +18,5 @@ def configure_logging(service: str, level: int = logging.INFO) -> None:
     )
     for chatty in ("kafka", "aiokafka", "faust", "mode"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    # Warns at every connection that SCRAM runs without TLS; on loopback it does so on purpose.
+    logging.getLogger("kafka.net.sasl").setLevel(logging.ERROR)
