@@ -1,0 +1,194 @@
+"""Closed-form estimates with intervals, from summary statistics.
+
+Every function is pure and total: input that allows no estimate gives an `Estimate` without numbers and
+with a reason, never an exception or an invented number. Which estimates a table has is decided by the
+table's own module; anytime-valid intervals and models that iterate are not here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+from scipy.special import gammaln
+
+CI_LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Summary:
+    """n people with mean and standard deviation (n − 1) of a score, in the score's unit.
+
+    `mean` is None when n is 0, `sd` when n is below 2.
+    """
+
+    n: int
+    mean: float | None
+    sd: float | None
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """An estimate with standard error and interval. None: not estimable, and `reason` says why."""
+
+    estimate: float | None
+    se: float | None
+    ci_low: float | None
+    ci_high: float | None
+    method: str
+    reason: str | None = None
+
+
+def not_estimated(method: str, reason: str) -> Estimate:
+    return Estimate(None, None, None, None, method, reason)
+
+
+def count(value: int) -> Estimate:
+    """A count of what is there, not a sample of it: it has no interval."""
+    return Estimate(float(value), None, None, None, "count")
+
+
+def mean(summary: Summary, level: float = CI_LEVEL) -> Estimate:
+    """Mean with Student's t interval: mean ± t(n − 1) · sd / √n.
+
+    Source: Student 1908. Unit: the score's. With one person there is a mean and no interval.
+    """
+    method = "mean; t interval"
+    if summary.n == 0 or summary.mean is None:
+        return not_estimated(method, "nobody has a value")
+    if summary.n == 1 or summary.sd is None:
+        return Estimate(summary.mean, None, None, None, method, "no interval: one person")
+    se = summary.sd / math.sqrt(summary.n)
+    half = _t(level, summary.n - 1) * se
+    return Estimate(summary.mean, se, summary.mean - half, summary.mean + half, method)
+
+
+def mean_difference(arm: Summary, reference: Summary, level: float = CI_LEVEL) -> Estimate:
+    """Mean of `arm` minus mean of `reference`, with Welch's interval for unequal variances.
+
+    se² = sd₁²/n₁ + sd₂²/n₂; degrees of freedom by Welch–Satterthwaite. Source: Welch 1947. Unit: the
+    score's.
+    """
+    method = "mean difference; Welch t interval, Satterthwaite degrees of freedom"
+    reason = _why_no_contrast(arm, reference)
+    if reason:
+        return not_estimated(method, reason)
+    a, b = _square(arm.sd) / arm.n, _square(reference.sd) / reference.n
+    difference = _number(arm.mean) - _number(reference.mean)
+    if a + b == 0:
+        return Estimate(difference, None, None, None, method, "no interval: no variance in either arm")
+    freedom = (a + b) ** 2 / (a**2 / (arm.n - 1) + b**2 / (reference.n - 1))
+    se = math.sqrt(a + b)
+    half = _t(level, freedom) * se
+    return Estimate(difference, se, difference - half, difference + half, method)
+
+
+def hedges_g(arm: Summary, reference: Summary, level: float = CI_LEVEL) -> Estimate:
+    """Standardised mean difference with Hedges' exact correction; positive when `arm` scores higher.
+
+    g = J(m) · (mean₁ − mean₂) / s_pooled with m = n₁ + n₂ − 2; Var(g) = 1/n₁ + 1/n₂ + g² / (2N);
+    interval g ± z · √Var. Source: Hedges 1981; the variance is Metapsy's and metafor's default. Unit:
+    standard deviations.
+    """
+    method = "Hedges g, exact J; Var(g) = 1/n1 + 1/n2 + g²/(2N); normal interval"
+    reason = _why_no_contrast(arm, reference)
+    if reason:
+        return not_estimated(method, reason)
+    freedom = arm.n + reference.n - 2
+    squares = (arm.n - 1) * _square(arm.sd) + (reference.n - 1) * _square(reference.sd)
+    pooled = math.sqrt(squares / freedom)
+    if pooled == 0:
+        return not_estimated(method, "no variance in either arm")
+    g = hedges_correction(freedom) * (_number(arm.mean) - _number(reference.mean)) / pooled
+    se = math.sqrt(1 / arm.n + 1 / reference.n + g**2 / (2 * (arm.n + reference.n)))
+    half = _z(level) * se
+    return Estimate(g, se, g - half, g + half, method)
+
+
+def hedges_correction(freedom: int) -> float:
+    """J(m) = Γ(m/2) / (√(m/2) · Γ((m − 1)/2)), exactly. Source: Hedges 1981. Needs m of at least 2."""
+    half = freedom / 2
+    return math.exp(float(gammaln(half)) - 0.5 * math.log(half) - float(gammaln(half - 0.5)))
+
+
+def proportion(successes: int, n: int, level: float = CI_LEVEL) -> Estimate:
+    """Share of n independent units, with Wilson's score interval. Source: Wilson 1927. Unit: 0 to 1.
+
+    `se` is √(p(1 − p)/n), which is 0 at 0 and 1; the interval is not.
+    """
+    method = "proportion; Wilson score interval"
+    if n == 0:
+        return not_estimated(method, "the denominator is 0")
+    p, z = successes / n, _z(level)
+    centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+    # At 0 and 1 the bound is exactly 0 or 1; rounding may miss it by a bit.
+    low = 0.0 if successes == 0 else centre - half
+    high = 1.0 if successes == n else centre + half
+    return Estimate(p, math.sqrt(p * (1 - p) / n), low, high, method)
+
+
+def clustered_ratio(
+    numerators: Sequence[int], denominators: Sequence[int], level: float = CI_LEVEL
+) -> Estimate:
+    """Ratio of sums Σa/Σe over people, who are the clusters, with a logit interval.
+
+    Arguments: per person a (as sessions attended) and e (as sessions open), 0 ≤ a ≤ e. People without e
+    carry no information and are left out.
+    Linearised variance: n/(n − 1) · Σ(aᵢ − r·eᵢ)² / (Σe)²; on the logit scale se / (r(1 − r)), with
+    t(n − 1). Source: Cochran 1977, ch. 6; logit interval as in Korn & Graubard 1998. Unit: 0 to 1.
+    """
+    method = "ratio of sums; variance linearised over people; logit interval, t(n − 1)"
+    a, e = np.asarray(numerators, float), np.asarray(denominators, float)
+    a, e = a[e > 0], e[e > 0]
+    n = len(e)
+    if n == 0:
+        return not_estimated(method, "the denominator is 0")
+    r = float(a.sum() / e.sum())
+    if n == 1:
+        return Estimate(r, None, None, None, method, "no interval: one person")
+    se = float(np.sqrt(n / (n - 1) * np.square(a - r * e).sum()) / e.sum())
+    if se == 0 or r in (0.0, 1.0):
+        return Estimate(r, None, None, None, method, "no interval: people do not differ")
+    logit, half = math.log(r / (1 - r)), _t(level, n - 1) * se / (r * (1 - r))
+    return Estimate(r, se, _expit(logit - half), _expit(logit + half), method)
+
+
+def summarise(values: Sequence[float]) -> Summary:
+    """n, mean and standard deviation (n − 1) of values, one per person."""
+    array = np.asarray(values, float)
+    n = len(array)
+    return Summary(n, float(array.mean()) if n else None, float(array.std(ddof=1)) if n > 1 else None)
+
+
+def _why_no_contrast(arm: Summary, reference: Summary) -> str | None:
+    if arm.n == 0 or reference.n == 0:
+        return "nobody in one of the arms has a value"
+    if arm.n == 1 or reference.n == 1:
+        return "one of the arms has one person"
+    return None
+
+
+def _number(value: float | None) -> float:
+    assert value is not None  # noqa: S101  # the caller has looked at n
+    return value
+
+
+def _square(value: float | None) -> float:
+    return _number(value) ** 2
+
+
+def _t(level: float, freedom: float) -> float:
+    return float(stats.t.ppf(0.5 + level / 2, freedom))
+
+
+def _z(level: float) -> float:
+    return float(stats.norm.ppf(0.5 + level / 2))
+
+
+def _expit(x: float) -> float:
+    """1 / (1 + e^−x), without overflow at either end."""
+    return 1 / (1 + math.exp(-x)) if x >= 0 else math.exp(x) / (1 + math.exp(x))

@@ -1,0 +1,142 @@
+"""The row of every evidence table: which columns an estimate carries, in their order, with their meaning.
+
+This is the one place where published columns are described: the views' comments and the data dictionary
+are made from it. How a row is computed stands in the tables' modules; what is suppressed, in publication.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pipelines.evidence.estimates import CI_LEVEL, Estimate
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Column:
+    """A published column: name, type in PostgreSQL, meaning."""
+
+    name: str
+    sql_type: str
+    description: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """A published table: its columns, and those that name a row within tenant and study."""
+
+    name: str
+    description: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...]
+
+
+_NUMBER = "double precision"
+_SMALL = "NULL: suppressed, or would tell of fewer people than the threshold."
+
+HEAD = (
+    Column("system", "text", "Evidence system that the estimate belongs to."),
+    Column("study", "text", "Study whose protocol asks for the estimate."),
+    Column("protocol_version", "text", "Version of that protocol."),
+    Column("post_hoc", "boolean", "True: the protocol is younger than its data."),
+    Column("tenant", "text", "Partner whose data it is. Data of two partners are never joined."),
+    Column(
+        "data_class", "text", "live, public or synthetic (made by a program, about nobody). Never pooled."
+    ),
+    Column("source_kind", "text", "own: computed here from events. literature: as printed in a publication."),
+    Column("release_id", "bigint", "Release that brought the row. See evidence.releases."),
+    Column("population", "text", "Whom the estimate is about."),
+)
+
+ESTIMATE = (
+    Column("outcome", "text", "What is measured. NULL: the estimate is about engagement itself."),
+    Column("instrument", "text", "Code of the questionnaire. NULL: none."),
+    Column("contrast", "text", "What is compared with what, and how it may be worded. NULL: no comparison."),
+    Column("estimate_name", "text", "Name of the estimate."),
+    Column("estimate", _NUMBER, "The estimate. NULL: suppressed or not estimable."),
+    Column("se", _NUMBER, "Standard error. NULL: suppressed, not estimable, or a plain count."),
+    Column("ci_low", _NUMBER, "Lower end of the fixed-sample interval."),
+    Column("ci_high", _NUMBER, "Upper end of the fixed-sample interval."),
+    Column("ci_level", _NUMBER, "Level of that interval, as 0.95. NULL: no interval."),
+    Column("not_estimated_reason", "text", "Why estimate or interval is missing although not suppressed."),
+    Column("n", "bigint", "People that the estimate rests on. NULL: suppressed."),
+    Column("denominator", "bigint", "What the estimate is out of. NULL: suppressed."),
+    Column("denominator_unit", "text", "What the denominator counts, as people or sessions open to people."),
+    Column("missing_share", _NUMBER, f"Share of the consenting people without a value. {_SMALL}"),
+    Column("n_consented", "bigint", f"People whose events may be used. {_SMALL}"),
+    Column("n_excluded", "bigint", f"People left out because no consent is recorded. {_SMALL}"),
+    Column("anytime_low", _NUMBER, "Lower end of an anytime-valid interval. NULL: not available."),
+    Column("anytime_high", _NUMBER, "Upper end of an anytime-valid interval. NULL: not available."),
+    Column("looks", "bigint", "How often the estimate has been looked at. NULL: not counted."),
+    Column("method", "text", "Estimator and interval, with their conventions."),
+    Column("design", "text", "randomised, controlled, cohort, cross-sectional or descriptive."),
+    Column("period", "text", "First and last day of the data, as 2026-01-01/2026-06-30. NULL: suppressed."),
+)
+
+TAIL = (
+    Column("suppressed", "boolean", "True: the cell is about too few people to be shown."),
+    Column("suppression_reason", "text", "Why it is suppressed."),
+    Column("lake_snapshot", "bigint", "Snapshot of the lake that it was computed from."),
+    Column("code_version", "text", "Version of the code that computed it."),
+    Column("computed_at", "timestamptz", "When it was computed."),
+)
+
+GROUP_ENGAGEMENT = Table(
+    name="group_engagement",
+    description="How people take part in a support group: one row per group and estimate. Descriptive.",
+    columns=(*HEAD, Column("group_id", "text", "Pseudonym of the group."), *ESTIMATE, *TAIL),
+    key=("tenant", "study", "group_id", "estimate_name"),
+)
+
+CONTROLLED_COMPARISON = Table(
+    name="controlled_comparison",
+    description="Scores of a study's arms at each time point, and each arm against the reference arm.",
+    columns=(
+        *HEAD,
+        Column("arm", "text", "Code of the arm."),
+        Column("reference_arm", "text", "Arm that it is compared with. NULL: no comparison."),
+        Column("time_point", "text", "Planned time point."),
+        *ESTIMATE,
+        Column("n_arm", "bigint", "People of the arm with a value. NULL: suppressed."),
+        Column(
+            "n_reference", "bigint", "People of the reference arm with a value. NULL: none or suppressed."
+        ),
+        *TAIL,
+    ),
+    key=("tenant", "study", "arm", "instrument", "time_point", "estimate_name"),
+)
+
+TABLES = {table.name: table for table in (GROUP_ENGAGEMENT, CONTROLLED_COMPARISON)}
+"""The published tables by name."""
+
+NO_ANYTIME = "anytime-valid interval not available"
+
+
+def estimate_columns(estimate: Estimate) -> dict[str, Any]:
+    """The columns of a row that come from an estimate."""
+    return {
+        "estimate": estimate.estimate,
+        "se": estimate.se,
+        "ci_low": estimate.ci_low,
+        "ci_high": estimate.ci_high,
+        "ci_level": None if estimate.ci_low is None else CI_LEVEL,
+        "not_estimated_reason": estimate.reason,
+        "anytime_low": None,
+        "anytime_high": None,
+        "looks": None,
+        "method": f"{estimate.method}; {NO_ANYTIME}",
+    }
+
+
+def frame(rows: Iterable[dict[str, Any]], table: Table, extra: tuple[str, ...] = ()) -> pd.DataFrame:
+    """Rows as a frame of objects with the table's columns and `extra` ones, missing ones as None."""
+    import pandas as pd
+
+    names = [*(column.name for column in table.columns), *extra]
+    return pd.DataFrame(
+        [{name: row.get(name) for name in names} for row in rows], columns=names, dtype=object
+    )

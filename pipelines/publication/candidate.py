@@ -1,0 +1,182 @@
+"""Candidate tables: a release that is written to PostgreSQL but that nobody sees yet.
+
+A candidate is a schema `release_<n>` with one table per evidence table. Whether it is good enough is
+decided by quality, and making it visible is `release`'.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import subprocess
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from psycopg2 import sql
+from psycopg2.extras import execute_values
+
+from services.runtime.postgres import Connection, connect
+from services.runtime.settings import PostgresSettings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+RELEASE_LOCK = 0x72656C65
+"""Key of the advisory lock under which releases are numbered and swapped."""
+
+
+class PublishedColumn(Protocol):
+    """A column with its type and meaning."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def sql_type(self) -> str: ...
+    @property
+    def description(self) -> str: ...
+
+
+class PublishedTable(Protocol):
+    """A table as readers see it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def description(self) -> str: ...
+    @property
+    def columns(self) -> Sequence[PublishedColumn]: ...
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a release comes from. With the snapshot and the code, it can be computed again."""
+
+    lake_snapshot: int
+    code_version: str
+    computed_at: datetime
+
+
+def provenance(lake_snapshot: int) -> Provenance:
+    """Provenance of what is computed now, from this snapshot, by this code."""
+    return Provenance(lake_snapshot, code_version(), datetime.now(UTC))
+
+
+def code_version() -> str:
+    """Version of the distribution and, in a checkout, the commit: `0.1.0+3f2a…`."""
+    version = importlib.metadata.version("circles")
+    try:
+        commit = subprocess.run(
+            ["git", "rev-parse", "--short=12", "HEAD"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return version
+    return f"{version}+{commit}"
+
+
+def write_candidate(
+    postgres: PostgresSettings,
+    tables: Sequence[PublishedTable],
+    frames: Mapping[str, pd.DataFrame],
+    source: Provenance,
+) -> int:
+    """Writes each table's frame into a new schema. Returns the number of the release that it may become."""
+    with transaction(postgres) as connection:
+        release_id = _next_release(connection)
+        schema = schema_of(release_id)
+        _execute(connection, sql.SQL("CREATE SCHEMA {}").format(schema))
+        for table in tables:
+            _create(connection, schema, table)
+            _fill(connection, schema, table, _with_source(frames[table.name], release_id, source))
+    return release_id
+
+
+def read_candidate(postgres: PostgresSettings, release_id: int, table: PublishedTable) -> pd.DataFrame:
+    """The candidate as it stands in PostgreSQL, in the table's columns."""
+    import pandas as pd
+
+    with transaction(postgres) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            sql.SQL("SELECT * FROM {}.{}").format(schema_of(release_id), sql.Identifier(table.name))
+        )
+        names = [each.name for each in cursor.description or ()]
+        return pd.DataFrame(cursor.fetchall(), columns=names, dtype=object)
+
+
+def schema_of(release_id: int) -> sql.Identifier:
+    return sql.Identifier(f"release_{release_id}")
+
+
+@contextmanager
+def transaction(postgres: PostgresSettings) -> Iterator[Connection]:
+    """One transaction in the database of published tables, under the release lock."""
+    connection = connect(postgres, postgres.database_published, autocommit=False)
+    try:
+        with connection, connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", (RELEASE_LOCK,))
+            yield connection
+    finally:
+        connection.close()
+
+
+def _next_release(connection: Connection) -> int:
+    """Above every number that was ever used, also by a release whose schema is gone."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT max(substring(nspname FROM '^release_([0-9]+)$')::bigint) FROM pg_namespace "
+            "WHERE nspname ~ '^release_[0-9]+$'"
+        )
+        used = _number(cursor.fetchone())
+        cursor.execute("SELECT to_regclass('evidence.releases') IS NOT NULL")
+        if (cursor.fetchone() or (False,))[0]:
+            cursor.execute("SELECT max(release_id) FROM evidence.releases")
+            used = max(used, _number(cursor.fetchone()))
+    return used + 1
+
+
+def _number(row: tuple[int | None, ...] | None) -> int:
+    return (row[0] if row else None) or 0
+
+
+def _create(connection: Connection, schema: sql.Identifier, table: PublishedTable) -> None:
+    columns = sql.SQL(", ").join(
+        sql.SQL("{} {}").format(sql.Identifier(each.name), sql.SQL(each.sql_type)) for each in table.columns
+    )
+    statement = sql.SQL("CREATE TABLE {}.{} ({})")
+    _execute(connection, statement.format(schema, sql.Identifier(table.name), columns))
+
+
+def _fill(connection: Connection, schema: sql.Identifier, table: PublishedTable, rows: pd.DataFrame) -> None:
+    names = [each.name for each in table.columns]
+    statement = sql.SQL("INSERT INTO {}.{} ({}) VALUES %s").format(
+        schema, sql.Identifier(table.name), sql.SQL(", ").join(map(sql.Identifier, names))
+    )
+    with connection.cursor() as cursor:
+        execute_values(cursor, statement, _tuples(rows, names), page_size=500)
+
+
+def _tuples(rows: pd.DataFrame, names: Sequence[str]) -> Iterable[tuple[object, ...]]:
+    return rows[names].itertuples(index=False, name=None)
+
+
+def _with_source(rows: pd.DataFrame, release_id: int, source: Provenance) -> pd.DataFrame:
+    import pandas as pd
+
+    stated = {
+        "release_id": release_id,
+        "lake_snapshot": source.lake_snapshot,
+        "code_version": source.code_version,
+        "computed_at": source.computed_at,
+    }
+    return rows.assign(**{name: pd.Series([v] * len(rows), rows.index, object) for name, v in stated.items()})
+
+
+def _execute(connection: Connection, statement: sql.Composable) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(statement)

@@ -1,0 +1,86 @@
+"""Disclosure control: which rows are about too few people to be shown, and what is taken out of them.
+
+A row keeps its place: it says that it is suppressed and why. No totals over groups or arms are published,
+so no suppressed cell can be had by subtracting its neighbours from a total. How rows are computed is
+`pipelines.evidence`'; how they are released, `release`'.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+THRESHOLDS = {"live": 10, "public": 1, "synthetic": 1}
+"""Fewest people that a cell may be about, by data class. An unknown class is treated as live."""
+
+REASON = "fewer than {threshold} people"
+
+TAKEN_OUT = (
+    "estimate",
+    "se",
+    "ci_low",
+    "ci_high",
+    "ci_level",
+    "not_estimated_reason",
+    "n",
+    "n_arm",
+    "n_reference",
+    "denominator",
+    "missing_share",
+    "n_consented",
+    "n_excluded",
+    "anytime_low",
+    "anytime_high",
+    "looks",
+    "period",
+)
+"""What a suppressed row does not tell."""
+
+
+def threshold_of(data_class: str) -> int:
+    return THRESHOLDS.get(data_class, THRESHOLDS["live"])
+
+
+def control(candidate: pd.DataFrame) -> pd.DataFrame:
+    """The candidate with small cells suppressed.
+
+    Needs a column `parts` beside the published ones: the numbers of people that a row tells of (behind it,
+    inside and outside a share, not in its denominator). It is dropped.
+    """
+    import pandas as pd
+
+    columns = [name for name in candidate.columns if name != "parts"]
+    rows = [_controlled(row) for row in candidate.to_dict("records")]
+    return pd.DataFrame(
+        [{name: row[name] for name in columns} for row in rows], columns=columns, dtype=object
+    )
+
+
+def _controlled(row: dict[Any, Any]) -> dict[Any, Any]:
+    threshold = threshold_of(row["data_class"])
+    if any(is_small(part, threshold) for part in row["parts"]) or is_too_few(row["n"], threshold):
+        emptied = {name: None for name in TAKEN_OUT if name in row}
+        return row | emptied | {"suppressed": True, "suppression_reason": REASON.format(threshold=threshold)}
+    return row | _without_small_remainders(row, threshold) | {"suppressed": False, "suppression_reason": None}
+
+
+def is_small(people: int, threshold: int) -> bool:
+    """Some, but fewer than the threshold. A part that is empty tells of nobody."""
+    return 0 < people < threshold
+
+
+def is_too_few(people: int, threshold: int) -> bool:
+    """Too few to stand behind a row. Where single people may be shown, so may nobody."""
+    return people < threshold and (people > 0 or threshold > 1)
+
+
+def _without_small_remainders(row: dict[str, Any], threshold: int) -> dict[str, Any]:
+    """Numbers of missing or excluded people are themselves cells: taken out where they are small."""
+    taken_out: dict[str, Any] = {}
+    if row["n_consented"] is not None and is_small(row["n_consented"] - row["n"], threshold):
+        taken_out |= {"n_consented": None, "missing_share": None}
+    if row["n_excluded"] is not None and is_small(row["n_excluded"], threshold):
+        taken_out |= {"n_excluded": None}
+    return taken_out

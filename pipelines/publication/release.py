@@ -1,0 +1,163 @@
+"""The release: a checked candidate becomes what readers see, in one transaction, behind stable views.
+
+A reader sees the release before or the one after, in all tables, never a mixture. What is in the tables is
+decided before: by evidence, disclosure and quality.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import psycopg2.errors
+from psycopg2 import sql
+
+from pipelines.publication.candidate import Provenance, PublishedTable, schema_of, transaction
+from services.runtime.postgres import Connection
+from services.runtime.settings import PostgresSettings, ReaderSettings
+
+KEPT_RELEASES = 20
+"""So many of the newest releases keep their schemas; what was published can be looked up for that long."""
+
+LOCK_TIMEOUT = "30s"
+"""A reader's long query holds a view; rather than queue everybody behind us, give up and try again later."""
+
+RELEASES = """
+CREATE TABLE IF NOT EXISTS evidence.releases (
+  release_id bigint PRIMARY KEY,
+  released_at timestamptz NOT NULL DEFAULT now(),
+  lake_snapshot bigint NOT NULL,
+  code_version text NOT NULL,
+  row_counts jsonb NOT NULL
+)
+"""
+
+RELEASES_COMMENTS = {
+    "release_id": "Number of the release. Rows of evidence tables name it.",
+    "released_at": "When readers began to see it.",
+    "lake_snapshot": "Snapshot of the lake that it was computed from.",
+    "code_version": "Version of the code that computed it.",
+    "row_counts": "Rows per table, as JSON object.",
+}
+
+DICTIONARY = """
+CREATE OR REPLACE VIEW evidence.data_dictionary AS
+SELECT classes.relname::text AS table_name, columns.attname::text AS column_name,
+       format_type(columns.atttypid, columns.atttypmod) AS data_type,
+       col_description(classes.oid, columns.attnum) AS description
+FROM pg_class AS classes
+JOIN pg_namespace AS namespaces ON namespaces.oid = classes.relnamespace
+JOIN pg_attribute AS columns ON columns.attrelid = classes.oid
+WHERE namespaces.nspname = 'evidence' AND classes.relkind IN ('v', 'r')
+  AND columns.attnum > 0 AND NOT columns.attisdropped
+"""
+
+DICTIONARY_COMMENTS = {
+    "table_name": "Table or view of the schema evidence.",
+    "column_name": "Column.",
+    "data_type": "Type of the column.",
+    "description": "Meaning of the column.",
+}
+
+
+def publish(
+    postgres: PostgresSettings, tables: Sequence[PublishedTable], release_id: int, source: Provenance
+) -> dict[str, int]:
+    """Lets readers see a candidate. Returns rows per table. Repeating it changes nothing more."""
+    with transaction(postgres) as connection:
+        _run(connection, sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(LOCK_TIMEOUT)))
+        _prepare(connection)
+        for table in tables:
+            _replace_view(connection, table, release_id)
+        counts = {table.name: _count(connection, table, release_id) for table in tables}
+        _record(connection, release_id, source, counts)
+        _grant(connection, [*(table.name for table in tables), "releases", "data_dictionary"])
+        _drop_old(connection, release_id)
+    return counts
+
+
+def _prepare(connection: Connection) -> None:
+    """Schema, list of releases and data dictionary: there from the first release on."""
+    _run(connection, sql.SQL("CREATE SCHEMA IF NOT EXISTS evidence"))
+    _run(connection, sql.SQL(RELEASES))
+    _run(connection, sql.SQL(DICTIONARY))
+    _comment(connection, "releases", "TABLE", "Every release, newest last.", RELEASES_COMMENTS)
+    words = "What each column of the schema means."
+    _comment(connection, "data_dictionary", "VIEW", words, DICTIONARY_COMMENTS)
+
+
+def _replace_view(connection: Connection, table: PublishedTable, release_id: int) -> None:
+    """Points the view at the release. A view whose columns have changed is made anew."""
+    names = sql.SQL(", ").join(sql.Identifier(column.name) for column in table.columns)
+    source = sql.SQL("SELECT {} FROM {}.{}").format(names, schema_of(release_id), sql.Identifier(table.name))
+    view = sql.SQL("evidence.{}").format(sql.Identifier(table.name))
+    _run(connection, sql.SQL("SAVEPOINT view"))
+    try:
+        _run(connection, sql.SQL("CREATE OR REPLACE VIEW {} AS {}").format(view, source))
+    except psycopg2.errors.InvalidTableDefinition:
+        _run(connection, sql.SQL("ROLLBACK TO SAVEPOINT view"))
+        _run(connection, sql.SQL("DROP VIEW {}").format(view))
+        _run(connection, sql.SQL("CREATE VIEW {} AS {}").format(view, source))
+    meanings = {column.name: column.description for column in table.columns}
+    _comment(connection, table.name, "VIEW", table.description, meanings)
+
+
+def _comment(connection: Connection, name: str, kind: str, description: str, columns: dict[str, str]) -> None:
+    relation = sql.SQL("evidence.{}").format(sql.Identifier(name))
+    about = sql.SQL("COMMENT ON {} {} IS {}")
+    _run(connection, about.format(sql.SQL(kind), relation, sql.Literal(description)))
+    for column, meaning in columns.items():
+        statement = sql.SQL("COMMENT ON COLUMN {}.{} IS {}")
+        _run(connection, statement.format(relation, sql.Identifier(column), sql.Literal(meaning)))
+
+
+def _count(connection: Connection, table: PublishedTable, release_id: int) -> int:
+    statement = sql.SQL("SELECT count(*) FROM {}.{}")
+    with connection.cursor() as cursor:
+        cursor.execute(statement.format(schema_of(release_id), sql.Identifier(table.name)))
+        row = cursor.fetchone()
+    return int(row[0]) if row else 0
+
+
+def _record(connection: Connection, release_id: int, source: Provenance, counts: dict[str, int]) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO evidence.releases (release_id, lake_snapshot, code_version, row_counts) "
+            "VALUES (%s, %s, %s, %s) ON CONFLICT (release_id) DO NOTHING",
+            (release_id, source.lake_snapshot, source.code_version, json.dumps(counts)),
+        )
+
+
+def _grant(connection: Connection, names: Sequence[str]) -> None:
+    """Readers may read. Roles that a deployment does not have are left out."""
+    readers = ReaderSettings.load()
+    with connection.cursor() as cursor:
+        wanted = [readers.operator_user, readers.analyst_user]
+        cursor.execute("SELECT rolname FROM pg_roles WHERE rolname = ANY(%s)", (wanted,))
+        roles = [sql.Identifier(row[0]) for row in cursor.fetchall()]
+    for role in roles:
+        _run(connection, sql.SQL("GRANT USAGE ON SCHEMA evidence TO {}").format(role))
+        for name in names:
+            statement = sql.SQL("GRANT SELECT ON evidence.{} TO {}")
+            _run(connection, statement.format(sql.Identifier(name), role))
+
+
+def _drop_old(connection: Connection, release_id: int) -> None:
+    """Drops schemas of all but the newest releases, and of candidates that were never released."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT release_id FROM evidence.releases ORDER BY release_id DESC LIMIT %s", (KEPT_RELEASES,)
+        )
+        kept = {row[0] for row in cursor.fetchall()}
+        cursor.execute(
+            "SELECT substring(nspname FROM '^release_([0-9]+)$')::bigint FROM pg_namespace "
+            "WHERE nspname ~ '^release_[0-9]+$'"
+        )
+        present = {row[0] for row in cursor.fetchall()}
+    for number in sorted(each for each in present - kept if each < release_id):
+        _run(connection, sql.SQL("DROP SCHEMA {} CASCADE").format(schema_of(number)))
+
+
+def _run(connection: Connection, statement: sql.Composable) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(statement)

@@ -1,0 +1,117 @@
+"""Rules of a candidate evidence table: what must hold of every table before anybody reads it.
+
+The table's columns, key and thresholds are given by the caller; formulas are not checked here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from pipelines.quality.rules import (
+    Rule,
+    Suite,
+    has_columns,
+    is_between,
+    is_one_of,
+    is_present,
+    is_true,
+    is_unique,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ALWAYS_THERE = (
+    "system",
+    "study",
+    "protocol_version",
+    "post_hoc",
+    "tenant",
+    "data_class",
+    "source_kind",
+    "release_id",
+    "population",
+    "estimate_name",
+    "denominator_unit",
+    "method",
+    "design",
+    "suppressed",
+    "lake_snapshot",
+    "code_version",
+    "computed_at",
+)
+
+DESIGNS = ("randomised", "controlled", "cohort", "cross-sectional", "descriptive")
+
+NUMBERS = ("estimate", "se", "ci_low", "ci_high", "n", "denominator", "missing_share")
+
+PEOPLE = ("n", "n_arm", "n_reference")
+"""Columns that count the people of a row. A table may lack the latter two."""
+
+TOLERANCE = 1e-12
+"""Of an interval's ends against its estimate, relative: rounding in the last bits is no fault."""
+
+
+def evidence_suite(
+    table: str, columns: Sequence[str], key: Sequence[str], threshold_of: Callable[[str], int]
+) -> Suite:
+    """The suite of one table. `threshold_of` gives the fewest people of a cell for a data class."""
+    rules: tuple[Rule, ...] = (
+        has_columns(columns),
+        *(is_present(column) for column in ALWAYS_THERE),
+        is_one_of("data_class", ("live", "public", "synthetic")),
+        is_one_of("source_kind", ("own", "literature")),
+        is_one_of("design", DESIGNS),
+        is_between("se", 0, None, "se_is_not_negative"),
+        is_between("share", 0, 1, "shares_are_between_0_and_1"),
+        is_between("missing_share", 0, 1, "missing_share_is_between_0_and_1"),
+        is_true("is_ordered", "interval_contains_estimate"),
+        is_true("is_large_enough", "no_shown_cell_is_below_the_threshold"),
+        is_true("is_emptied", "suppressed_cells_are_empty"),
+        is_true("is_explained", "missing_estimates_say_why"),
+        is_true("has_denominator", "every_shown_row_has_a_denominator"),
+        is_true("is_worded", "only_randomised_designs_speak_of_effects"),
+        is_unique(key, "rows_are_unique"),
+    )
+    thresholds = {name: threshold_of(name) for name in ("live", "public", "synthetic")}
+    return Suite(f"evidence.{table}", tuple(columns), rules, lambda frame: _derive(frame, thresholds))
+
+
+def _derive(frame: pd.DataFrame, thresholds: Mapping[str, int]) -> pd.DataFrame:
+    import pandas as pd
+
+    frame = frame.assign(**{name: pd.to_numeric(frame[name]) for name in NUMBERS})
+    is_shown = ~frame["suppressed"].astype(bool)
+    is_share = frame["estimate_name"].astype(str).str.contains(r"_share$|_rate$")
+    is_estimated, has_reason = frame["estimate"].notna(), frame["not_estimated_reason"].notna()
+    return frame.assign(
+        share=frame["estimate"].where(is_share),
+        is_ordered=_is_ordered(frame),
+        is_large_enough=~is_shown | _is_large_enough(frame, thresholds),
+        is_emptied=is_shown
+        | (frame[["estimate", "se", "ci_low", "ci_high", "n", "denominator"]].isna().all(axis=1)),
+        is_explained=(is_shown & (is_estimated | has_reason))
+        | (~is_shown & frame["suppression_reason"].notna()),
+        has_denominator=~is_shown | frame["denominator"].notna(),
+        is_worded=frame["contrast"].isna()
+        | (frame["design"] == "randomised")
+        | frame["contrast"].astype(str).str.contains("associated with"),
+    )
+
+
+def _is_ordered(frame: pd.DataFrame) -> pd.Series[bool]:
+    slack = frame["estimate"].abs() * TOLERANCE
+    low = frame["ci_low"].isna() | (frame["ci_low"] <= frame["estimate"] + slack)
+    high = frame["ci_high"].isna() | (frame["estimate"] - slack <= frame["ci_high"])
+    return low & high
+
+
+def _is_large_enough(frame: pd.DataFrame, thresholds: Mapping[str, int]) -> pd.Series[bool]:
+    import pandas as pd
+
+    threshold = frame["data_class"].map(dict(thresholds)).fillna(max(thresholds.values()))
+    people = [pd.to_numeric(frame[name]) for name in PEOPLE if name in frame.columns]
+    # Where single people may be shown, an empty cell may be shown as well: it says so.
+    enough = [count.isna() | (count >= threshold) | ((count == 0) & (threshold <= 1)) for count in people]
+    return pd.concat(enough, axis=1).all(axis=1)
