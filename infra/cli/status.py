@@ -41,6 +41,7 @@ def show(*, as_json: bool = False) -> int:
     page = {
         "home": str(home()),
         "processes": [asdict(line) for line in lines],
+        "left_over": len(Supervisor(home()).orphans()),
         "addresses": addresses(),
         **figures.gather(),
     }
@@ -49,7 +50,7 @@ def show(*, as_json: bool = False) -> int:
         sys.stdout.write("\n")
     else:
         _print(page)
-    return 0 if all(line.state in _COLOURS for line in lines) else 1
+    return 0 if all(line.state in _COLOURS for line in lines) and not page["left_over"] else 1
 
 
 def processes() -> list[Line]:
@@ -88,6 +89,11 @@ def _line(name: str, state: State | None, ports: dict[str, int]) -> Line:
 def _print(page: dict[str, Any]) -> None:
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
     console.print(_process_table(page["processes"]))
+    if page["left_over"]:
+        console.print(
+            f"[red]{page['left_over']} processes outlived their supervisor.[/] `circles down` ends them, "
+            "`circles up` ends them and starts anew."
+        )
     for title, key, columns in (
         ("Kafka", "topics", ("topic", "messages", "consumer", "lag")),
         ("Rows", "counts", ("table", "rows")),

@@ -21,10 +21,13 @@ storage:
       env: {STORAGE_URL}
 telemetry:
   enabled: false
-concurrency:
-  runs:
+run_coordinator:
+  module: dagster.core.run_coordinator
+  class: QueuedRunCoordinator
+  config:
     # Two runs would write the same tables of the lake.
     max_concurrent_runs: 1
+    dequeue_interval_seconds: 1
 run_retries:
   enabled: true
   max_retries: 1

@@ -13,6 +13,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from infra.local.errors import StackError
 from services.runtime.settings import PostgresSettings, StackSettings
 
@@ -63,6 +65,7 @@ class Postgres:
             self._make_cluster()
         self._write("postgresql.conf", _CONFIGURATION.format(host="127.0.0.1", port=self.settings.port))
         self._write("pg_hba.conf", _ACCESS)
+        self._drop_stale_pid()
 
     def command(self) -> list[str]:
         """What the supervisor runs."""
@@ -97,6 +100,19 @@ class Postgres:
             )
         finally:
             password_file.unlink()
+
+    def _drop_stale_pid(self) -> None:
+        """After a power cut the recorded pid may be another program's; PostgreSQL would not start."""
+        pid_file = self.data / "postmaster.pid"
+        try:
+            recorded = psutil.Process(int(pid_file.read_text().split()[0]))
+            is_ours = str(self.data) in recorded.cmdline()
+        except FileNotFoundError:
+            return
+        except (ValueError, IndexError, psutil.Error):
+            is_ours = False
+        if not is_ours:
+            pid_file.unlink()
 
     def _write(self, name: str, text: str) -> None:
         path = self.data / name

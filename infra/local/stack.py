@@ -6,8 +6,9 @@ What the processes are is in `processes.py`; topics, databases and roles are pro
 from __future__ import annotations
 
 import fcntl
+import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Protocol
 
@@ -16,7 +17,7 @@ import psutil
 from infra.local import dagster, jars, stack_env
 from infra.local.errors import StackError, check_disk, check_ports
 from infra.local.processes import SERVERS, Process, environment, kafka, ports_of, postgres, processes
-from infra.local.supervision import Supervisor
+from infra.local.supervision import Orphan, Supervisor
 from services.runtime.settings import LakeSettings, StackSettings, home
 
 _POLL_SECONDS = 0.2
@@ -53,7 +54,7 @@ def up(
         stack_env.record(ports or {})
         stack_env.make_secrets()
         wanted = _prepare(supervisor, without, narrator)
-        supervisor.start()
+        supervisor.start(environment())
         supervisor.reload()
         _start_in_stages(supervisor, wanted, narrator)
 
@@ -78,17 +79,26 @@ def end_orphans(supervisor: Supervisor, narrator: Narrator) -> None:
     if not orphans:
         return
     narrator.say("left over", f"{len(orphans)} processes outlived their supervisor; ending them")
-    for process in orphans:
-        _signal(process.terminate)
-    _, alive = psutil.wait_procs(orphans, timeout=30)
+    servers = ("postgres", "kafka")
+    _end([each for each in orphans if each.name not in servers])
+    _end([each for each in orphans if each.name in servers])
+    narrator.say("left over", "stopped")
+
+
+def _end(orphans: Sequence[Orphan]) -> None:
+    processes = [each.process for each in orphans]
+    for each in orphans:
+        # To PostgreSQL TERM means: wait until every client has gone.
+        _send(each.process, signal.SIGINT if each.name == "postgres" else signal.SIGTERM)
+    _, alive = psutil.wait_procs(processes, timeout=30)
     for process in alive:
-        _signal(process.kill)
+        _send(process, signal.SIGKILL)
     psutil.wait_procs(alive, timeout=10)
 
 
-def _signal(send: Callable[[], None]) -> None:
+def _send(process: psutil.Process, number: signal.Signals) -> None:
     with suppress(psutil.NoSuchProcess):
-        send()
+        process.send_signal(number)
 
 
 @contextmanager
@@ -128,7 +138,7 @@ def _prepare(supervisor: Supervisor, without: Sequence[str], narrator: Narrator)
     if "kafka" in names - running:
         narrator.say("kafka", "preparing")
         kafka(class_path).prepare()
-    supervisor.configure(everything, environment())
+    supervisor.configure(everything)
     return wanted
 
 

@@ -54,6 +54,9 @@ _RECORDED: tuple[tuple[type[BaseSettings], tuple[str, ...]], ...] = (
 )
 """Recorded so that a later command in a bare environment finds the same stack."""
 
+_FORBIDDEN = set('%";,\\\n')
+"""Signs that mean something in server.properties, in Java's argument file or in supervisord.conf."""
+
 _HEADER = """\
 # Written by `circles up`: where this stack listens, and its generated passwords. The environment wins.
 # Whoever reads this file can read everything in the stack.
@@ -63,6 +66,11 @@ _HEADER = """\
 def prepare_home() -> Path:
     """The data folder, made when missing, open to its owner alone. Raises StackError."""
     folder = home()
+    if forbidden := sorted(set(str(folder)) & _FORBIDDEN):
+        raise StackError(
+            f"The data folder {folder} has the sign {forbidden[0]!r} in its path.",
+            "Kafka and the supervisor cannot take it: choose another with CIRCLES_HOME=/other/folder.",
+        )
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.chmod(0o700)
@@ -82,7 +90,8 @@ def record(ports: Mapping[str, int]) -> None:
     Passwords that are missing are generated; none is ever changed.
     """
     path = home() / "stack.env"
-    overrides = _from_urls() | {PORTS[name]: str(number) for name, number in ports.items()}
+    # The URL of a server elsewhere has its port; `ports` are those of our own.
+    overrides = {PORTS[name]: str(number) for name, number in ports.items()} | _from_urls()
     values = _read(path)
     values |= {name: secrets.token_urlsafe(24) for name in _PASSWORDS if name not in values}
     _write(path, values)  # once for the settings classes to read, with passwords

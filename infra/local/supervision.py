@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 import xmlrpc.client
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,6 @@ directory={folder}
 umask=077
 identifier=circles
 {user}
-environment={environment}
 
 [rpcinterface:supervisor]
 supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
@@ -84,6 +83,14 @@ class State:
         return self.state in ("RUNNING", "STARTING", "STOPPING", "BACKOFF")
 
 
+@dataclass(frozen=True)
+class Orphan:
+    """A process that outlived its supervisor; `name` is that of the program it belongs to."""
+
+    name: str
+    process: psutil.Process
+
+
 class Supervisor:
     """The supervisor of one data folder."""
 
@@ -93,20 +100,29 @@ class Supervisor:
         self.configuration = folder / "run" / "supervisord.conf"
         self.pid_file = folder / "run" / "supervisord.pid"
 
-    def configure(self, processes: Iterable[Process], environment: Mapping[str, str]) -> None:
+    def configure(self, processes: Iterable[Process]) -> None:
         """Writes the configuration, for its owner alone: the environment of Dagster has a password."""
         self.configuration.touch(mode=0o600)
-        self.configuration.write_text(configuration(self, processes, environment))
+        self.configuration.write_text(configuration(self, processes))
 
-    def start(self) -> None:
-        """Starts the supervisor, without any process, unless it runs."""
+    def start(self, environment: Mapping[str, str]) -> None:
+        """Starts the supervisor, without any process, unless it runs.
+
+        `environment` comes on top of our own for all its processes. It is handed on rather than written
+        into the configuration, where supervisord would expand each % twice.
+        """
         if self.is_alive():
             return
         self.socket.unlink(missing_ok=True)
         self.pid_file.unlink(missing_ok=True)
         command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(self.configuration)]
         result = subprocess.run(
-            command, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL
+            command,
+            env={**os.environ, **environment},  # noqa: TID251
+            check=False,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
         )
         if result.returncode != 0 or not _wait(self.answers, 10):
             message = (result.stderr or result.stdout).strip()
@@ -175,12 +191,12 @@ class Supervisor:
         self.pid_file.unlink(missing_ok=True)
         self.socket.unlink(missing_ok=True)
 
-    def orphans(self) -> list[psutil.Process]:
+    def orphans(self) -> list[Orphan]:
         """Processes that this folder's supervisor started and that outlived it."""
         supervisor = self._process()
         own = {os.getpid(), *(each.pid for each in psutil.Process().parents())}
         adopted = {each.pid for each in supervisor.children(recursive=True)} if supervisor else set()
-        return [each for each in self._started() if each.pid not in own | adopted]
+        return [each for each in self._started() if each.process.pid not in own | adopted]
 
     def _ask_stop(self, name: str) -> bool:
         try:
@@ -218,29 +234,27 @@ class Supervisor:
         except (OSError, ValueError, psutil.Error):
             return None
 
-    def _started(self) -> Iterable[psutil.Process]:
+    def _started(self) -> Iterator[Orphan]:
         mark = f"unix://{self.socket}"
         for process in psutil.process_iter():
             try:
-                # supervisord gives this to each of its processes, and they to theirs.
-                if process.environ().get("SUPERVISOR_SERVER_URL") == mark and process.status() != "zombie":
-                    yield process
+                # supervisord gives both to each of its processes, and they to theirs.
+                environment = process.environ()
+                if environment.get("SUPERVISOR_SERVER_URL") == mark and process.status() != "zombie":
+                    yield Orphan(environment.get("SUPERVISOR_PROCESS_NAME", ""), process)
             except psutil.Error:
                 continue
 
 
-def configuration(
-    supervisor: Supervisor, processes: Iterable[Process], environment: Mapping[str, str]
-) -> str:
+def configuration(supervisor: Supervisor, processes: Iterable[Process]) -> str:
     """Text of supervisord.conf."""
     head = _GLOBAL.format(
-        socket=_escaped(str(supervisor.socket)),
-        logs=_escaped(str(supervisor.logs)),
-        pid_file=_escaped(str(supervisor.pid_file)),
-        folder=_escaped(str(supervisor.folder)),
+        socket=supervisor.socket,
+        logs=supervisor.logs,
+        pid_file=supervisor.pid_file,
+        folder=supervisor.folder,
         # Said outright, or supervisord warns on each start that it runs as root.
         user="user=root" if os.geteuid() == 0 else "",
-        environment=_pairs(environment),
     )
     return head + "".join(_section(supervisor, each) for each in processes)
 
@@ -253,7 +267,7 @@ def _section(supervisor: Supervisor, process: Process) -> str:
         signal=process.stop_signal,
         seconds=process.stop_seconds,
         group=str(process.stops_group).lower(),
-        logs=_escaped(str(supervisor.logs)),
+        logs=supervisor.logs,
     )
 
 
@@ -262,11 +276,7 @@ def _pairs(environment: Mapping[str, str]) -> str:
 
 
 def _escaped(text: str) -> str:
-    """supervisord expands %(…)s, and reads what follows ` ;` as a comment."""
-    if " ;" in text or '"' in text:
-        raise StackError(
-            f"The path {text} has a sign that the supervisor cannot take.", "Use another folder."
-        )
+    """supervisord expands %(…)s."""
     return text.replace("%", "%%")
 
 

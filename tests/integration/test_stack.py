@@ -1,0 +1,230 @@
+"""The stack as a person meets it: started, watched, broken and stopped by `circles`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import stat
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.stacks import NO_DAGSTER, SERVERS_ONLY, Stack, free_ports, wait_until
+
+pytestmark = pytest.mark.stack
+
+LIGHT = {"CIRCLES_STACK_KAFKA_HEAP_MIB": "192"}
+"""For a second stack beside the first."""
+
+
+@pytest.fixture(scope="module")
+def spare(tmp_path_factory: pytest.TempPathFactory, bare_environment: dict[str, str]) -> Iterator[Stack]:
+    """A second stack, Kafka and PostgreSQL only, that tests may break.
+
+    Its folder is private to its owner and its path too long for a Unix socket.
+    """
+    folder = tmp_path_factory.mktemp("spare") / ("a-long-name-" * 8) / "that isn't plain"
+    spare = Stack(folder, bare_environment | LIGHT)
+    try:
+        result = spare.up(*SERVERS_ONLY)
+        assert result.returncode == 0, result.stderr
+        yield spare
+    finally:
+        spare.down()
+
+
+def test_status_shows_every_process_ready(stack: Stack) -> None:
+    page = stack.status()
+    states = {line["process"]: line["state"] for line in page["processes"]}
+    assert states["postgres"] == states["kafka"] == "running"
+    assert {states[name] for name in ("ingestion", "engagement", "landing", "live")} == {"ready"}
+    assert page["addresses"]["gRPC"] == f"127.0.0.1:{stack.ports['ingestion']}"
+    assert {line["consumer"] for line in page["topics"]} == {"engagement", "landing", "live"}
+    assert {"table": "live.group_engagement"}.items() <= page["counts"][-1].items()
+
+
+def test_status_is_a_page_for_people_too(stack: Stack) -> None:
+    result = stack.circles("status")
+    assert result.returncode == 0
+    assert "participation-events" in result.stdout
+    assert f"http://127.0.0.1:{stack.ports['dagster']}" in result.stdout
+
+
+def test_a_second_up_changes_nothing(stack: Stack) -> None:
+    before = {line["process"]: line["pid"] for line in stack.status()["processes"]}
+    assert stack.up(NO_DAGSTER).returncode == 0
+    assert {line["process"]: line["pid"] for line in stack.status()["processes"]} == before
+
+
+def test_two_stacks_run_side_by_side(stack: Stack, spare: Stack) -> None:
+    assert stack.is_healthy("kafka")
+    assert spare.is_healthy("kafka")
+    assert set(stack.ports.values()).isdisjoint(spare.ports.values())
+
+
+@pytest.mark.parametrize("name", ["postgres", "kafka"])
+def test_a_killed_server_comes_back(spare: Stack, name: str) -> None:
+    pid = spare.pid(name)
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: spare.pid(name) not in (None, pid), f"a new {name}")
+    wait_until(lambda: spare.circles("provision").returncode == 0, f"an answer of the new {name}")
+
+
+def test_what_a_killed_supervisor_leaves_is_told_and_ended(spare: Stack) -> None:
+    left = [pid for name in ("postgres", "kafka") if (pid := spare.pid(name))]
+    os.kill(_supervisor(spare), signal.SIGKILL)
+    wait_until(lambda: spare.status()["left_over"] > 0, "a word about processes left over")
+    assert spare.circles("status").returncode == 1
+    result = spare.down()
+    assert "outlived their supervisor" in result.stderr
+    assert not any(psutil.pid_exists(pid) for pid in left)
+    assert spare.up(*SERVERS_ONLY).returncode == 0
+
+
+def test_stale_pid_files_do_not_hinder(spare: Stack) -> None:
+    """As after a power cut: the files are there, their pids belong to other programs."""
+    spare.down()
+    (spare.home / "run" / "supervisord.pid").write_text(str(os.getpid()))
+    postmaster = spare.home / "postgres" / "data" / "postmaster.pid"
+    postmaster.write_text(f"{os.getpid()}\n{postmaster.parent}\n")
+    result = spare.up(*SERVERS_ONLY)
+    assert result.returncode == 0, result.stderr
+
+
+def test_a_taken_port_is_named_with_its_holder_and_setting(
+    tmp_path: Path, bare_environment: dict[str, str]
+) -> None:
+    other = Stack(tmp_path / "home", bare_environment | LIGHT)
+    with socket.create_server(("127.0.0.1", other.ports["postgres"])):
+        result = other.up(*SERVERS_ONLY)
+    assert result.returncode == 1
+    assert (
+        f"Port {other.ports['postgres']}, meant for postgres, is taken by process {os.getpid()}"
+        in result.stderr
+    )
+    assert "--port postgres=" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_folder_that_kafka_cannot_take_is_refused(tmp_path: Path, bare_environment: dict[str, str]) -> None:
+    result = Stack(tmp_path / "50% of it", bare_environment).up()
+    assert result.returncode == 1
+    assert "the sign '%'" in result.stderr
+
+
+def test_a_nearly_full_disk_is_told_before_anything_starts(
+    tmp_path: Path, bare_environment: dict[str, str]
+) -> None:
+    other = Stack(tmp_path / "home", bare_environment | {"CIRCLES_STACK_MIN_FREE_MIB": "999999999"})
+    result = other.up(*SERVERS_ONLY)
+    assert result.returncode == 1
+    assert "nearly full" in result.stderr
+    assert "CIRCLES_HOME" in result.stderr
+
+
+def test_a_wrong_kafka_password_is_suspected(spare: Stack) -> None:
+    result = spare.circles("provision", CIRCLES_KAFKA_PASSWORD="wrong")
+    assert result.returncode == 1
+    assert "is the password right" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_passwords_are_in_private_files_only(spare: Stack) -> None:
+    passwords = {
+        spare.recorded(f"CIRCLES_{name}_PASSWORD")
+        for name in ("KAFKA", "POSTGRES", "OPERATOR", "STACK_KAFKA_INTERNAL", "STACK_POSTGRES_ADMIN")
+    }
+    seen = subprocess.run(["ps", "axww", "-o", "args"], capture_output=True, text=True, check=True).stdout
+    seen += "".join(path.read_text(errors="replace") for path in (spare.home / "logs").iterdir())
+    assert not [password for password in passwords if password in seen]
+    assert stat.S_IMODE(spare.home.stat().st_mode) == 0o700
+    for name in ("stack.env", "run/supervisord.conf", "kafka/server.properties", "secrets/pseudonym.key"):
+        assert stat.S_IMODE((spare.home / name).stat().st_mode) == 0o600
+
+
+def test_servers_listen_on_loopback_only(spare: Stack) -> None:
+    ours = {spare.ports[name] for name in ("kafka", "kafka-controller", "postgres")}
+    listening = {
+        (each.laddr.port, each.laddr.ip)
+        for each in psutil.net_connections("tcp")
+        if each.status == psutil.CONN_LISTEN and each.laddr.port in ours
+    }
+    assert {port for port, _ in listening} == ours
+    assert all(ip.removeprefix("::ffff:") == "127.0.0.1" for _, ip in listening)
+
+
+def test_servers_elsewhere_take_the_place_of_embedded_ones(
+    spare: Stack, tmp_path: Path, bare_environment: dict[str, str]
+) -> None:
+    """The other stack's servers stand for those of a cluster; both then share the topics."""
+    guest = Stack(tmp_path / "home", bare_environment | _elsewhere(spare), free_ports())
+    names = {
+        "CIRCLES_POSTGRES_DATABASE_CONTROL": "guest_control",
+        "CIRCLES_POSTGRES_DATABASE_LAKE": "guest_lake",
+        "CIRCLES_POSTGRES_DATABASE_DAGSTER": "guest_dagster",
+        "CIRCLES_POSTGRES_DATABASE_PUBLISHED": "guest",
+        "CIRCLES_OPERATOR_USER": "guest_operator",
+        "CIRCLES_ANALYST_USER": "guest_analyst",
+    }
+    try:
+        result = guest.up(NO_DAGSTER, "--without=engagement", **names)
+        assert result.returncode == 0, result.stderr
+        processes = {line["process"]: line["state"] for line in guest.status()["processes"]}
+        assert "postgres" not in processes
+        assert "kafka" not in processes
+        assert processes["ingestion"] == processes["landing"] == "ready"
+        # Recorded: a later command finds them without the URLs in the environment.
+        assert guest.recorded("CIRCLES_POSTGRES_PORT") == str(spare.ports["postgres"])
+        assert guest.recorded("CIRCLES_POSTGRES_DATABASE_PUBLISHED") == "guest"
+    finally:
+        guest.down()
+
+
+def test_an_owner_without_rights_is_told_what_to_ask_for(
+    spare: Stack, tmp_path: Path, bare_environment: dict[str, str]
+) -> None:
+    url = f"postgresql://circles_owner:{spare.recorded('CIRCLES_POSTGRES_PASSWORD')}@127.0.0.1:{spare.ports['postgres']}"
+    guest = Stack(tmp_path / "home", bare_environment | _elsewhere(spare) | {"CIRCLES_POSTGRES_URL": url})
+    result = guest.up(*SERVERS_ONLY, CIRCLES_OPERATOR_USER="guest_two", CIRCLES_ANALYST_USER="guest_three")
+    guest.down()
+    assert result.returncode == 1
+    assert "CREATEROLE" in result.stderr
+
+
+def test_a_role_of_another_stack_keeps_its_password(
+    spare: Stack, tmp_path: Path, bare_environment: dict[str, str]
+) -> None:
+    guest = Stack(tmp_path / "home", bare_environment | _elsewhere(spare))
+    result = guest.up(*SERVERS_ONLY)
+    guest.down()
+    assert result.returncode == 1
+    assert "another password" in result.stderr
+    assert "CIRCLES_OPERATOR_PASSWORD" in result.stderr
+
+
+def test_down_ends_everything_and_up_finds_the_data_again(spare: Stack) -> None:
+    spare.circles("keys", "add", "lasting", "--data-class", "synthetic")
+    pids = [pid for name in ("postgres", "kafka") if (pid := spare.pid(name))] + [_supervisor(spare)]
+    assert spare.down().returncode == 0
+    assert not any(psutil.pid_exists(pid) for pid in pids)
+    assert spare.down().returncode == 0
+    assert spare.up(*SERVERS_ONLY).returncode == 0
+    assert "lasting" in spare.circles("keys", "list").stdout
+
+
+def _supervisor(stack: Stack) -> int:
+    return int((stack.home / "run" / "supervisord.pid").read_text())
+
+
+def _elsewhere(stack: Stack) -> dict[str, str]:
+    admin = stack.recorded("CIRCLES_STACK_POSTGRES_ADMIN_PASSWORD")
+    kafka = stack.recorded("CIRCLES_KAFKA_PASSWORD")
+    return {
+        "CIRCLES_POSTGRES_URL": f"postgresql://circles_admin:{admin}@127.0.0.1:{stack.ports['postgres']}",
+        "CIRCLES_KAFKA_URL": f"kafka://circles:{kafka}@127.0.0.1:{stack.ports['kafka']}?security=SASL_PLAINTEXT",
+    }

@@ -1,0 +1,97 @@
+"""A stack of our own for tests: a data folder, free ports, and the command `circles` on it.
+
+Which stack a test gets is decided in `conftest.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dotenv import dotenv_values
+
+from infra.local.supervision import Supervisor
+
+CIRCLES = Path(sys.executable).with_name("circles")
+NO_DAGSTER = "--without=dagster-*"
+SERVERS_ONLY = (NO_DAGSTER, *(f"--without={name}" for name in ("ingestion", "engagement", "landing", "live")))
+
+
+PORT_NAMES = ("kafka", "kafka-controller", "postgres", "ingestion", "dagster", "dagster-code")
+
+
+def free_ports() -> dict[str, int]:
+    """A free port for each name of `circles up --port`. All are held at once, so that none is given twice."""
+    with ExitStack() as held:
+        sockets = {name: held.enter_context(socket.socket()) for name in PORT_NAMES}
+        for each in sockets.values():
+            each.bind(("127.0.0.1", 0))
+        return {name: each.getsockname()[1] for name, each in sockets.items()}
+
+
+@dataclass
+class Stack:
+    """A data folder and the ports of its stack; not running until `up`."""
+
+    home: Path
+    environment: Mapping[str, str]
+    """What the command gets beside CIRCLES_HOME, PATH and the like."""
+    ports: dict[str, int] = field(default_factory=free_ports)
+
+    def circles(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Runs `circles` on this stack; its failure is the caller's to judge."""
+        return subprocess.run(
+            [str(CIRCLES), *arguments],
+            env={**self.environment, "CIRCLES_HOME": str(self.home), **environment},
+            capture_output=True,
+            check=False,
+            text=True,
+            stdin=subprocess.DEVNULL,
+        )
+
+    def up(self, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        ports = (f"--port={name}={number}" for name, number in self.ports.items())
+        return self.circles("up", *ports, *options, **environment)
+
+    def down(self) -> subprocess.CompletedProcess[str]:
+        return self.circles("down")
+
+    def status(self) -> dict[str, Any]:
+        page: dict[str, Any] = json.loads(self.circles("status", "--json").stdout)
+        return page
+
+    def pid(self, name: str) -> int | None:
+        """Process id of process `name`; None while there is none."""
+        state = Supervisor(self.home).states().get(name)
+        return state.pid or None if state else None
+
+    def process(self, name: str) -> dict[str, Any]:
+        """What `circles status` says of process `name`."""
+        (line,) = [line for line in self.status()["processes"] if line["process"] == name]
+        return dict(line)
+
+    def is_healthy(self, name: str) -> bool:
+        return self.process(name)["state"] in ("running", "ready")
+
+    def recorded(self, name: str) -> str:
+        """The value of setting `name` in `stack.env`."""
+        value = dotenv_values(self.home / "stack.env")[name]
+        assert value is not None
+        return value
+
+
+def wait_until(condition: Callable[[], bool], what: str, seconds: float = 120) -> None:
+    """Waits for something that must come; the limit only keeps a broken test from hanging."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            raise AssertionError(f"{what} did not come about")
+        time.sleep(0.2)
