@@ -1,0 +1,5 @@
+"""The orchestration: assets, checks, schedules and sensors. The only folder that knows Dagster.
+
+Folders stand in the order of the flow: landing, admission, transformation, evidence, publication; then
+automation, which starts it. Each is thin: what is done stands in the packages beside this one.
+"""

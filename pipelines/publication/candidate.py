@@ -7,6 +7,7 @@ decided by quality, and making it visible is `release`'.
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
 
 RELEASE_LOCK = 0x72656C65
 """Key of the advisory lock under which releases are numbered and swapped."""
+
+
+class UnknownCandidate(Exception):
+    """No schema of a candidate has this number."""
 
 
 class PublishedColumn(Protocol):
@@ -91,6 +96,7 @@ def write_candidate(
         release_id = _next_release(connection)
         schema = schema_of(release_id)
         _execute(connection, sql.SQL("CREATE SCHEMA {}").format(schema))
+        _note(connection, release_id, source, is_approved=False)
         for table in tables:
             _create(connection, schema, table)
             _fill(connection, schema, table, _with_source(frames[table.name], release_id, source))
@@ -109,6 +115,43 @@ def read_candidate(postgres: PostgresSettings, release_id: int, table: Published
         return pd.DataFrame(cursor.fetchall(), columns=names, dtype=object)
 
 
+def approve(postgres: PostgresSettings, release_id: int) -> None:
+    """Says of a candidate that its checks have passed. Without this it cannot be released."""
+    with transaction(postgres) as connection:
+        source, _ = note_of(connection, release_id)
+        _note(connection, release_id, source, is_approved=True)
+
+
+def note_of(connection: Connection, release_id: int) -> tuple[Provenance, bool]:
+    """Provenance of a candidate and whether it is approved, as noted on its schema."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT obj_description(oid, 'pg_namespace') FROM pg_namespace WHERE nspname = %s",
+            (f"release_{release_id}",),
+        )
+        row = cursor.fetchone()
+    note = json.loads(row[0]) if row and row[0] else {}
+    if not note:
+        raise UnknownCandidate(f"There is no candidate {release_id}")
+    source = Provenance(
+        note["lake_snapshot"], note["code_version"], datetime.fromisoformat(note["computed_at"])
+    )
+    return source, note["is_approved"]
+
+
+def _note(connection: Connection, release_id: int, source: Provenance, *, is_approved: bool) -> None:
+    note = json.dumps(
+        {
+            "lake_snapshot": source.lake_snapshot,
+            "code_version": source.code_version,
+            "computed_at": source.computed_at.isoformat(),
+            "is_approved": is_approved,
+        }
+    )
+    statement = sql.SQL("COMMENT ON SCHEMA {} IS {}")
+    _execute(connection, statement.format(schema_of(release_id), sql.Literal(note)))
+
+
 def schema_of(release_id: int) -> sql.Identifier:
     return sql.Identifier(f"release_{release_id}")
 
@@ -125,23 +168,25 @@ def transaction(postgres: PostgresSettings) -> Iterator[Connection]:
         connection.close()
 
 
-def _next_release(connection: Connection) -> int:
-    """Above every number that was ever used, also by a release whose schema is gone."""
+def numbers_of_schemas(connection: Connection) -> set[int]:
+    """Numbers of all schemas of candidates and releases that are there."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT max(substring(nspname FROM '^release_([0-9]+)$')::bigint) FROM pg_namespace "
+            "SELECT substring(nspname FROM '^release_([0-9]+)$')::bigint FROM pg_namespace "
             "WHERE nspname ~ '^release_[0-9]+$'"
         )
-        used = _number(cursor.fetchone())
+        return {int(row[0]) for row in cursor.fetchall()}
+
+
+def _next_release(connection: Connection) -> int:
+    """Above every number that was ever used, also by a release whose schema is gone."""
+    used = numbers_of_schemas(connection)
+    with connection.cursor() as cursor:
         cursor.execute("SELECT to_regclass('evidence.releases') IS NOT NULL")
         if (cursor.fetchone() or (False,))[0]:
-            cursor.execute("SELECT max(release_id) FROM evidence.releases")
-            used = max(used, _number(cursor.fetchone()))
-    return used + 1
-
-
-def _number(row: tuple[int | None, ...] | None) -> int:
-    return (row[0] if row else None) or 0
+            cursor.execute("SELECT release_id FROM evidence.releases")
+            used |= {int(row[0]) for row in cursor.fetchall()}
+    return max(used, default=0) + 1
 
 
 def _create(connection: Connection, schema: sql.Identifier, table: PublishedTable) -> None:

@@ -8,11 +8,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import psycopg2.errors
 from psycopg2 import sql
 
-from pipelines.publication.candidate import Provenance, PublishedTable, schema_of, transaction
+from pipelines.publication.candidate import (
+    Provenance,
+    PublishedTable,
+    note_of,
+    numbers_of_schemas,
+    schema_of,
+    transaction,
+)
 from services.runtime.postgres import Connection
 from services.runtime.settings import PostgresSettings, ReaderSettings
 
@@ -60,11 +68,26 @@ DICTIONARY_COMMENTS = {
 }
 
 
-def publish(
-    postgres: PostgresSettings, tables: Sequence[PublishedTable], release_id: int, source: Provenance
-) -> dict[str, int]:
-    """Lets readers see a candidate. Returns rows per table. Repeating it changes nothing more."""
+class NotApproved(Exception):
+    """The candidate has not passed its checks."""
+
+
+@dataclass(frozen=True)
+class Release:
+    """What readers see from now on."""
+
+    release_id: int
+    lake_snapshot: int
+    code_version: str
+    row_counts: dict[str, int]
+
+
+def publish(postgres: PostgresSettings, tables: Sequence[PublishedTable], release_id: int) -> Release:
+    """Lets readers see a candidate; repeating it changes nothing. Raises NotApproved, UnknownCandidate."""
     with transaction(postgres) as connection:
+        source, is_approved = note_of(connection, release_id)
+        if not is_approved:
+            raise NotApproved(f"Candidate {release_id} has not passed its checks: it cannot be released")
         _run(connection, sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(LOCK_TIMEOUT)))
         _prepare(connection)
         for table in tables:
@@ -73,7 +96,13 @@ def publish(
         _record(connection, release_id, source, counts)
         _grant(connection, [*(table.name for table in tables), "releases", "data_dictionary"])
         _drop_old(connection, release_id)
-    return counts
+    return Release(release_id, source.lake_snapshot, source.code_version, counts)
+
+
+def newest_candidate(postgres: PostgresSettings) -> int | None:
+    """Number of the newest candidate, approved or not, released or not. None: there has never been one."""
+    with transaction(postgres) as connection:
+        return max(numbers_of_schemas(connection), default=None)
 
 
 def _prepare(connection: Connection) -> None:
@@ -149,12 +178,7 @@ def _drop_old(connection: Connection, release_id: int) -> None:
             "SELECT release_id FROM evidence.releases ORDER BY release_id DESC LIMIT %s", (KEPT_RELEASES,)
         )
         kept = {row[0] for row in cursor.fetchall()}
-        cursor.execute(
-            "SELECT substring(nspname FROM '^release_([0-9]+)$')::bigint FROM pg_namespace "
-            "WHERE nspname ~ '^release_[0-9]+$'"
-        )
-        present = {row[0] for row in cursor.fetchall()}
-    for number in sorted(each for each in present - kept if each < release_id):
+    for number in sorted(each for each in numbers_of_schemas(connection) - kept if each < release_id):
         _run(connection, sql.SQL("DROP SCHEMA {} CASCADE").format(schema_of(number)))
 
 

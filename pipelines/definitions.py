@@ -1,0 +1,34 @@
+"""The code location: joins what `defs` holds into one object. Nothing is defined here.
+
+Loading takes seconds and touches neither the lake nor a server; heavy imports wait for the step that needs
+them.
+"""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from pipelines.defs.admission import assets as admission
+from pipelines.defs.automation.jobs import build_warehouse
+from pipelines.defs.automation.schedules import daily_build
+from pipelines.defs.automation.sensors import new_data_sensor
+from pipelines.defs.evidence import assets as evidence
+from pipelines.defs.landing import assets as landing
+from pipelines.defs.publication import assets as publication
+from pipelines.defs.resources import Database, Lake
+from pipelines.defs.transformation import assets as transformation
+
+defs = dg.Definitions(
+    assets=[
+        *landing.specs(),
+        *admission.assets(),
+        transformation.assets(),
+        evidence.assets(),
+        publication.release,
+    ],
+    jobs=[build_warehouse],
+    schedules=[daily_build],
+    sensors=[new_data_sensor],
+    resources={"lake": Lake(), "database": Database(), "dbt": transformation.dbt_resource()},
+    executor=dg.in_process_executor,
+)

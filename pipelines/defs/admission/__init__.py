@@ -1,0 +1,1 @@
+"""The gate between raw and staging, as assets with one check per rule."""

@@ -1,0 +1,88 @@
+"""One asset per raw table: the verdicts on its pending slices, with one check per rule.
+
+The checks warn and block nobody: a blocked slice is kept out of staging by its verdict, and the slices of
+other tenants go on.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+
+import dagster as dg
+
+from pipelines.defs.landing.assets import raw_key
+from pipelines.defs.resources import Database, Lake
+from pipelines.quality.admission import Judged, admit
+from pipelines.quality.rules import Suite
+from pipelines.quality.suites import RAW_SUITES
+
+GROUP = "admission"
+
+
+def admission_key(raw_table: str) -> dg.AssetKey:
+    return dg.AssetKey(["admission", raw_table])
+
+
+def assets() -> Iterator[dg.AssetsDefinition]:
+    return (_asset(raw_table, suite) for raw_table, suite in RAW_SUITES.items())
+
+
+def _asset(raw_table: str, suite: Suite) -> dg.AssetsDefinition:
+    key = admission_key(raw_table)
+
+    @dg.asset(
+        key=key,
+        deps=[raw_key(raw_table)],
+        group_name=GROUP,
+        kinds={"greatexpectations"},
+        description=f"Verdicts on slices of raw.{raw_table}: one tenant's rows between two landings.",
+        check_specs=[dg.AssetCheckSpec(rule.name, asset=key) for rule in suite.rules],
+    )
+    def admission(lake: Lake, database: Database) -> dg.MaterializeResult:  # type: ignore[type-arg]
+        started = time.monotonic()
+        with lake.open() as connection:
+            judged = admit(connection, database.settings, raw_table)
+        return dg.MaterializeResult(
+            metadata=_metadata(judged, time.monotonic() - started),
+            check_results=[_check(key, rule.name, judged) for rule in suite.rules],
+        )
+
+    return admission
+
+
+def _metadata(judged: Sequence[Judged], seconds: float) -> dict[str, object]:
+    verdicts = [each.verdict for each in judged]
+    return {
+        "dagster/row_count": sum(each.slice.count_rows for each in judged),
+        "slices_passed": verdicts.count("passed"),
+        "slices_blocked": verdicts.count("blocked"),
+        "slices_without_verdict": verdicts.count(None),
+        "seconds": round(seconds, 2),
+    }
+
+
+def _check(key: dg.AssetKey, rule: str, judged: Sequence[Judged]) -> dg.AssetCheckResult:
+    broken = list(_broken(rule, judged))
+    return dg.AssetCheckResult(
+        asset_key=key,
+        check_name=rule,
+        passed=not broken,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"slices": len(judged), "broken_in": dg.MetadataValue.json(broken)},
+    )
+
+
+def _broken(rule: str, judged: Sequence[Judged]) -> Iterator[dict[str, object]]:
+    """Slices in which the rule is broken or could not be judged: counts, and values that identify nobody."""
+    for each in judged:
+        if each.problem:
+            yield {"tenant": each.slice.tenant_id, "problem": f"the check broke: {each.problem}"}
+        for result in each.results:
+            if result.rule == rule and not result.passed:
+                yield {
+                    "tenant": each.slice.tenant_id,
+                    "landings": f"{each.slice.first_landed_seq} to {each.slice.last_landed_seq}",
+                    "rows": result.count_rows,
+                    "unexpected": result.count_unexpected,
+                    "sample": list(result.sample),
+                    "problem": result.problem,
+                }

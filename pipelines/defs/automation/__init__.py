@@ -1,0 +1,1 @@
+"""What starts the warehouse: the job, its sensor and its schedule."""

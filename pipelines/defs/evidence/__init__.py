@@ -1,0 +1,1 @@
+"""Candidate evidence tables, as assets with blocking checks."""

@@ -1,0 +1,64 @@
+"""Small pictures of evidence tables for the page of an asset: only what may be published is drawn.
+
+Each function takes a table after disclosure control and returns Markdown with a PNG in it.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+INCHES = (7.0, 3.0)
+
+
+def plot_of(table: str, rows: pd.DataFrame) -> str:
+    """Picture of a table; words where it has nothing to draw."""
+    shown = rows[~rows["suppressed"].astype(bool) & rows["estimate"].notna()]
+    draw = _PLOTS[table]
+    return _markdown(draw, shown) if len(shown) else "Nothing to draw yet."
+
+
+def _attendance(axes: Any, rows: pd.DataFrame) -> None:
+    """Distribution of attendance rates over groups, by data class."""
+    rates = rows[rows["estimate_name"] == "attendance_rate"]
+    for data_class, of_class in rates.groupby("data_class"):
+        axes.hist([*of_class["estimate"]], bins=20, range=(0, 1), alpha=0.6, label=str(data_class))
+    axes.set(xlabel="attendance rate", ylabel="groups")
+    if len(rates):
+        axes.legend()
+
+
+def _effects(axes: Any, rows: pd.DataFrame) -> None:
+    """Hedges g with interval per study and time point, first at the top."""
+    effects = rows[(rows["estimate_name"] == "hedges_g") & rows["ci_low"].notna()]
+    labels = [f"{each.study} ({each.data_class}), {each.time_point}" for each in effects.itertuples()]
+    places = range(len(effects))
+    below = [g - low for g, low in zip(effects["estimate"], effects["ci_low"], strict=True)]
+    above = [high - g for g, high in zip(effects["estimate"], effects["ci_high"], strict=True)]
+    axes.errorbar([*effects["estimate"]], places, xerr=[below, above], fmt="o", capsize=3)
+    axes.set_yticks(places, labels, fontsize=7)
+    axes.invert_yaxis()
+    axes.axvline(0, linewidth=0.8, color="grey")
+    axes.set(xlabel="Hedges g, arm − reference")
+
+
+_PLOTS: dict[str, Callable[[Any, pd.DataFrame], None]] = {
+    "group_engagement": _attendance,
+    "controlled_comparison": _effects,
+}
+
+
+def _markdown(draw: Callable[[Any, pd.DataFrame], None], rows: pd.DataFrame) -> str:
+    # A figure of its own, without pyplot: nothing is kept between runs and no display is looked for.
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=INCHES, layout="constrained")
+    draw(figure.subplots(), rows)
+    png = io.BytesIO()
+    figure.savefig(png, format="png", dpi=80)
+    return f"![plot](data:image/png;base64,{base64.b64encode(png.getvalue()).decode()})"

@@ -1,0 +1,1 @@
+"""What stands before the warehouse: topics and raw tables, which services fill."""

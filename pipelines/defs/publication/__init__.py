@@ -1,0 +1,1 @@
+"""The release of candidates to readers, as an asset."""
