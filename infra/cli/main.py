@@ -108,11 +108,16 @@ def sql(statement: str | None, published: bool, as_csv: bool) -> None:
 
 @cli.command()
 def provision() -> None:
-    """Make missing topics, databases, roles and tables; check the others. Safe to repeat."""
+    """Make missing topics, databases, roles, tables and keys; check the others. Safe to repeat.
+
+    `circles up` does this by itself. Where other means start the processes, run it before them.
+    """
+    from infra.local import stack
     from infra.provisioning import provision as make
 
+    stack.prepare_folder()
     make()
-    click.echo("Topics, databases, roles and tables are as they should be.")
+    click.echo("Topics, databases, roles, tables and keys are as they should be.")
 
 
 @cli.command()

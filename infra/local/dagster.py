@@ -60,7 +60,7 @@ _WORKSPACE = """\
 # Written by `circles up`; changes are lost.
 load_from:
   - grpc_server:
-      host: 127.0.0.1
+      host: {host}
       port: {port}
       location_name: pipelines
 """
@@ -71,8 +71,9 @@ def prepare(folder: Path) -> None:
     folder.mkdir(mode=0o700, exist_ok=True)
     (folder / "logs").mkdir(mode=0o700, exist_ok=True)
     (folder / "dagster.yaml").write_text(_INSTANCE.format(home=folder))
-    port = StackSettings.load().dagster_code_port
-    (folder / "workspace.yaml").write_text(_WORKSPACE.format(port=port))
+    stack = StackSettings.load()
+    workspace = _WORKSPACE.format(host=stack.dagster_code_host, port=stack.dagster_code_port)
+    (folder / "workspace.yaml").write_text(workspace)
 
 
 def environment(folder: Path) -> dict[str, str]:
@@ -99,7 +100,8 @@ def code_server_is_ready() -> bool:
     import grpc
     from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-    with grpc.insecure_channel(f"127.0.0.1:{StackSettings.load().dagster_code_port}") as channel:
+    stack = StackSettings.load()
+    with grpc.insecure_channel(f"{stack.dagster_code_host}:{stack.dagster_code_port}") as channel:
         try:
             request = health_pb2.HealthCheckRequest(service="DagsterApi")
             answer = health_pb2_grpc.HealthStub(channel).Check(request, timeout=2)

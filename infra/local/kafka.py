@@ -14,47 +14,9 @@ from infra.local.errors import StackError
 from services.runtime.settings import KafkaSettings, StackSettings
 
 BROKER_USER = "broker"
-CONTROLLER_USER = "controller"
+"""As whom the broker connects to itself; the template knows it by this name."""
 
-_CONFIGURATION = """\
-# Written by `circles up`; changes are lost.
-process.roles=broker,controller
-node.id=1
-controller.quorum.bootstrap.servers=127.0.0.1:{controller_port}
-listeners=CLIENTS://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
-advertised.listeners=CLIENTS://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
-listener.security.protocol.map=CLIENTS:SASL_PLAINTEXT,CONTROLLER:SASL_PLAINTEXT
-inter.broker.listener.name=CLIENTS
-controller.listener.names=CONTROLLER
-sasl.enabled.mechanisms=SCRAM-SHA-256
-sasl.mechanism.inter.broker.protocol=SCRAM-SHA-256
-sasl.mechanism.controller.protocol=PLAIN
-listener.name.controller.sasl.enabled.mechanisms=PLAIN
-listener.name.clients.scram-sha-256.sasl.jaas.config=\
-org.apache.kafka.common.security.scram.ScramLoginModule required username="{broker}" password="{password}";
-listener.name.controller.plain.sasl.jaas.config=\
-org.apache.kafka.common.security.plain.PlainLoginModule required username="{controller}" \
-password="{password}" user_{controller}="{password}";
-log.dirs={data}
-# A wrong topic name must fail, not make a topic with one partition.
-auto.create.topics.enable=false
-message.max.bytes=8388608
-replica.fetch.max.bytes=8388608
-# One node: nothing to replicate to, nobody to wait for.
-default.replication.factor=1
-offsets.topic.replication.factor=1
-offsets.topic.num.partitions=8
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
-share.coordinator.state.topic.replication.factor=1
-share.coordinator.state.topic.min.isr=1
-group.initial.rebalance.delay.ms=0
-# Of the heap; the default of 128 MiB is a quarter of ours.
-log.cleaner.dedupe.buffer.size=33554432
-num.network.threads=2
-num.io.threads=4
-num.recovery.threads.per.data.dir=2
-"""
+_TEMPLATE = Path(__file__).with_name("server.properties.template")
 
 
 @dataclass(frozen=True)
@@ -98,11 +60,11 @@ class Kafka:
             client.close()
 
     def _configuration(self) -> str:
-        return _CONFIGURATION.format(
+        return _TEMPLATE.read_text().format(
+            bind="127.0.0.1",
+            advertised="127.0.0.1",
             port=self.stack.kafka_port,
             controller_port=self.stack.kafka_controller_port,
-            broker=BROKER_USER,
-            controller=CONTROLLER_USER,
             password=self.stack.kafka_internal_password.get_secret_value(),
             data=self.data,
         )

@@ -52,11 +52,22 @@ def up(
         supervisor = Supervisor(folder)
         end_orphans(supervisor, narrator)
         stack_env.record(ports or {})
-        stack_env.make_secrets()
+        narrator.say("lake", "extensions")
+        prepare_folder()
         wanted = _prepare(supervisor, without, narrator)
         supervisor.start(environment())
         supervisor.reload()
         _start_in_stages(supervisor, wanted, narrator)
+
+
+def prepare_folder() -> None:
+    """Makes what the processes expect in the data folder: keys, extensions, Dagster's configuration."""
+    from services.runtime.lake import install_extensions
+
+    folder = stack_env.prepare_home()
+    stack_env.make_secrets()
+    install_extensions(LakeSettings.load().extension_directory)
+    dagster.prepare(folder / "dagster")
 
 
 def down(narrator: Narrator | None = None) -> None:
@@ -118,8 +129,6 @@ def _only_one() -> Iterator[None]:
 
 
 def _prepare(supervisor: Supervisor, without: Sequence[str], narrator: Narrator) -> list[Process]:
-    from services.runtime.lake import install_extensions
-
     stack = StackSettings.load()
     running = {name for name, state in supervisor.states().items() if state.is_running}
     class_path = []
@@ -128,9 +137,6 @@ def _prepare(supervisor: Supervisor, without: Sequence[str], narrator: Narrator)
     everything = processes(class_path)
     wanted = processes(class_path, without)
     check_ports(ports_of([each.name for each in wanted if each.name not in running]))
-    narrator.say("lake", "extensions")
-    install_extensions(LakeSettings.load().extension_directory)
-    dagster.prepare(home() / "dagster")
     names = {each.name for each in wanted}
     if "postgres" in names - running:
         narrator.say("postgres", "preparing")

@@ -169,6 +169,8 @@ class StackSettings(_Fragment):
     kafka_controller_port: int = 19093
     dagster_port: int = 13000
     """Dagster's web page."""
+    dagster_code_host: str = "127.0.0.1"
+    """Elsewhere only between containers."""
     dagster_code_port: int = 13001
     """Dagster's code server, which holds the pipelines."""
     kafka_embedded: bool = True
