@@ -1,4 +1,4 @@
-"""Starts the warehouse once a day, whatever has landed: it tries again what failed, and shows that it works."""
+"""Starts the warehouse once a day, whatever has landed: so what failed is tried again."""
 
 from __future__ import annotations
 
