@@ -1,0 +1,34 @@
+"""Kafka dead and back: UNAVAILABLE meanwhile, nothing acknowledged is lost, everything returns by itself."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import grpc
+import pytest
+
+from tests.partners import attended, landed, new_partner, refusal, wait_until_quiet
+from tests.stacks import Stack, wait_until
+
+pytestmark = pytest.mark.stack
+
+
+def test_a_dead_broker_is_unavailable_and_loses_nothing(stack: Stack) -> None:
+    partner = new_partner(stack, "broker-away")
+    partner.call([attended(person=f"before-{i}") for i in range(50)])
+    pid = stack.pid("kafka")
+    assert pid is not None
+    # Stopped first, so that the supervisor cannot bring it back while we ask; then killed.
+    os.kill(pid, signal.SIGSTOP)
+    code, words = refusal(partner, [attended(person="meanwhile")])
+    assert code == grpc.StatusCode.UNAVAILABLE
+    assert "repeat it unchanged" in words
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: stack.pid("kafka") not in (None, pid), "a new broker")
+    with partner.client(patience_seconds=120) as client:
+        summary = client.post([attended(person=f"after-{i}") for i in range(50)])
+    assert summary.count_accepted == 50
+    wait_until(lambda: landed(partner.tenant_id) >= 100, "the rows of before and after")
+    wait_until_quiet(stack)
+    assert stack.is_healthy("engagement") and stack.is_healthy("landing")
