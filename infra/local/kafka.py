@@ -5,6 +5,7 @@ Topics are provisioning's; this module knows the server alone.
 
 from __future__ import annotations
 
+import socket
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -48,6 +49,8 @@ class Kafka:
         """Whether the broker answers a client with our password."""
         from services.kafka.client import KafkaUnavailable, admin
 
+        if not self._listens():
+            return False  # kafka-python would try for seconds, longer and longer apart
         try:
             client = admin(self.settings)
         except KafkaUnavailable:
@@ -58,6 +61,13 @@ class Kafka:
             return False
         finally:
             client.close()
+
+    def _listens(self) -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", self.stack.kafka_port), timeout=1).close()
+        except OSError:
+            return False
+        return True
 
     def _configuration(self) -> str:
         return _TEMPLATE.read_text().format(

@@ -23,11 +23,12 @@ SERVICES = ("ingestion", "engagement", "landing", "live")
 
 @dataclass(frozen=True)
 class Process:
-    """One program of the supervisor. `stage` orders: a stage starts when all before it are ready."""
+    """One program of the supervisor."""
 
     name: str
     command: Sequence[str]
-    stage: int
+    after: tuple[str, ...]
+    """Processes and steps of provisioning that must be ready before this one starts."""
     is_ready: Callable[[], bool]
     waits_for: str
     """What the health check looks at, in words for a person."""
@@ -38,9 +39,14 @@ class Process:
     stops_group: bool = True
     environment: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def needs(self) -> set[str]:
+        """Processes that must outlive this one when all are stopped."""
+        return {_PROVISIONED.get(name, name) for name in self.after}
 
-SERVERS, PROGRAMS, DAGSTER = 0, 1, 2
-"""Stages. Provisioning comes between the servers and the programs."""
+
+_PROVISIONED = {"databases": "postgres", "topics": "kafka"}
+"""Step of provisioning and the server on which it is done."""
 
 
 def processes(class_path: Sequence[Path] = (), without: Sequence[str] = ()) -> list[Process]:
@@ -71,7 +77,7 @@ def _postgres(server: Postgres) -> Process:
     return Process(
         "postgres",
         server.command(),
-        SERVERS,
+        (),
         server.is_ready,
         "an answer to a query",
         start_seconds=180,  # after a power cut it replays its log first
@@ -85,7 +91,7 @@ def _kafka(server: Kafka) -> Process:
     return Process(
         "kafka",
         server.command(),
-        SERVERS,
+        (),
         server.is_ready,
         "an answer to a client with our password",
         start_seconds=180,  # after a power cut it checks its last segments first
@@ -97,7 +103,7 @@ def _service(name: str) -> Process:
     return Process(
         name,
         [sys.executable, "-m", f"services.{name}"],
-        PROGRAMS,
+        ("databases", "topics"),
         lambda: (beat := heartbeat.read(name)) is not None and beat.is_ready,
         "its heartbeat to say ready",
         start_seconds=90,
@@ -118,7 +124,7 @@ def _dagster() -> list[Process]:
         Process(
             "dagster-code",
             [*code, str(stack.dagster_code_port)],
-            PROGRAMS,
+            ("databases",),
             dagster.code_server_is_ready,
             "the pipelines to be loaded",
             start_seconds=180,
@@ -127,7 +133,7 @@ def _dagster() -> list[Process]:
         Process(
             "dagster-webserver",
             [page, *workspace, *address, str(stack.dagster_port)],
-            DAGSTER,
+            ("dagster-code",),
             dagster.web_page_is_ready,
             "its page to answer",
             start_seconds=120,
@@ -137,7 +143,7 @@ def _dagster() -> list[Process]:
         Process(
             "dagster-daemon",
             [daemon, "run", *workspace],
-            DAGSTER,
+            ("dagster-code",),
             lambda: True,
             "it to run",
             environment=secret,

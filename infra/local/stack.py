@@ -7,27 +7,17 @@ from __future__ import annotations
 
 import fcntl
 import signal
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Protocol
 
 import psutil
 
 from infra.local import dagster, jars, stack_env
 from infra.local.errors import StackError, check_disk, check_ports
-from infra.local.processes import SERVERS, Process, environment, kafka, ports_of, postgres, processes
+from infra.local.processes import Process, environment, kafka, ports_of, postgres, processes
+from infra.local.starting import Narrator, Step, start
 from infra.local.supervision import Orphan, Supervisor
 from services.runtime.settings import LakeSettings, StackSettings, home
-
-_POLL_SECONDS = 0.2
-_TRIES_BEFORE_GIVING_UP = 3
-
-
-class Narrator(Protocol):
-    """Whoever tells a person what is going on."""
-
-    def say(self, subject: str, state: str) -> None: ...
 
 
 class Silent:
@@ -40,7 +30,7 @@ def up(
     without: Sequence[str] = (),
     narrator: Narrator | None = None,
 ) -> None:
-    """Starts what is not running, in order, each stage gated on the health of the one before.
+    """Starts what is not running, each process when all that it comes after is ready.
 
     Arguments: `ports` by short name (`stack_env.PORTS`), `without` are names or patterns of processes.
     Raises StackError, and leaves what already runs running.
@@ -52,12 +42,13 @@ def up(
         supervisor = Supervisor(folder)
         end_orphans(supervisor, narrator)
         stack_env.record(ports or {})
-        narrator.say("lake", "extensions")
+        narrator.say("folder", "preparing")
         prepare_folder()
+        narrator.say("folder", "ready")
         wanted = _prepare(supervisor, without, narrator)
         supervisor.start(environment())
         supervisor.reload()
-        _start_in_stages(supervisor, wanted, narrator)
+        start(supervisor, wanted, _provisioning(), narrator)
 
 
 def prepare_folder() -> None:
@@ -78,7 +69,7 @@ def down(narrator: Narrator | None = None) -> None:
         return
     with _only_one():
         if supervisor.is_alive():
-            _stop_in_stages(supervisor, narrator)
+            _stop_in_turn(supervisor, narrator)
             supervisor.shut_down()
         end_orphans(supervisor, narrator)
         supervisor.clean_up()
@@ -148,79 +139,33 @@ def _prepare(supervisor: Supervisor, without: Sequence[str], narrator: Narrator)
     return wanted
 
 
-def _start_in_stages(supervisor: Supervisor, wanted: Sequence[Process], narrator: Narrator) -> None:
-    for stage in sorted({each.stage for each in wanted} | {SERVERS}):
-        _start(supervisor, [each for each in wanted if each.stage == stage], narrator)
-        if stage == SERVERS:
-            _provision(narrator)
+def _provisioning() -> list[Step]:
+    from infra.provisioning import databases, topics
+
+    return [
+        Step("databases", ("postgres",), databases.provision),
+        Step("topics", ("kafka",), topics.provision),
+    ]
 
 
-def _provision(narrator: Narrator) -> None:
-    from infra.provisioning import provision
-
-    narrator.say("provisioning", "checking")
-    provision()
-    narrator.say("provisioning", "ready")
-
-
-def _start(supervisor: Supervisor, stage: Sequence[Process], narrator: Narrator) -> None:
-    running = {name for name, state in supervisor.states().items() if state.is_running}
-    for process in stage:
-        if process.name not in running:
-            # The sign of life of an earlier run must not open the gate.
-            (home() / "run" / f"{process.name}.heartbeat").unlink(missing_ok=True)
-            supervisor.start_process(process.name)
-        narrator.say(process.name, "starting")
-    _await_all(supervisor, stage, narrator)
-
-
-def _await_all(supervisor: Supervisor, stage: Sequence[Process], narrator: Narrator) -> None:
-    begun = time.monotonic()
-    waiting = {process.name: process for process in stage}
-    failures: dict[str, set[int]] = {name: set() for name in waiting}
-    while waiting:
+def _stop_in_turn(supervisor: Supervisor, narrator: Narrator) -> None:
+    """Whoever others come after is stopped after them."""
+    for names in stopping_order(processes()):
         states = supervisor.states()
-        for name, process in list(waiting.items()):
-            _check_alive(supervisor, name, failures[name])
-            if states[name].state == "RUNNING" and process.is_ready():
-                narrator.say(name, "ready")
-                del waiting[name]
-            elif time.monotonic() - begun > process.start_seconds:
-                raise StackError(
-                    f"{name} runs, but {process.start_seconds} s were not enough for {process.waits_for}.",
-                    supervisor.log_hint(name) + _tail(supervisor, name),
-                )
-        time.sleep(_POLL_SECONDS)
-
-
-def _check_alive(supervisor: Supervisor, name: str, failures: set[int]) -> None:
-    state = supervisor.states()[name]
-    if state.state == "BACKOFF":
-        failures.add(int(time.monotonic()))
-    if state.state in ("FATAL", "EXITED") or len(failures) >= _TRIES_BEFORE_GIVING_UP:
-        supervisor.stop_processes([name])
-        raise StackError(
-            f"{name} ends as soon as it is started. {state.problem}".strip(),
-            supervisor.log_hint(name) + _tail(supervisor, name),
-        )
-
-
-def _tail(supervisor: Supervisor, name: str) -> str:
-    path = supervisor.logs / f"{name}.log"
-    if not path.exists():
-        return ""
-    lines = path.read_text(errors="replace").splitlines()[-8:]
-    return " Its last lines:\n" + "\n".join(f"  {line}" for line in lines)
-
-
-def _stop_in_stages(supervisor: Supervisor, narrator: Narrator) -> None:
-    everything = processes()
-    for stage in sorted({each.stage for each in everything}, reverse=True):
-        states = supervisor.states()
-        names = [each.name for each in everything if each.stage == stage]
         running = [name for name in names if name in states and states[name].is_running]
         for name in running:
             narrator.say(name, "stopping")
         supervisor.stop_processes(running)
         for name in running:
             narrator.say(name, "stopped")
+
+
+def stopping_order(processes: Sequence[Process]) -> list[list[str]]:
+    """Names in groups; a group may stop at once, when the groups before it have."""
+    left = {each.name: each for each in processes}
+    groups = []
+    while left:
+        needed = {name for each in left.values() for name in each.needs}
+        groups.append([name for name in left if name not in needed])
+        left = {name: each for name, each in left.items() if name in needed}
+    return groups

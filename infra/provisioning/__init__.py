@@ -10,7 +10,6 @@ from __future__ import annotations
 def provision() -> None:
     """Makes what is missing and checks what exists. Raises StackError."""
     from infra.provisioning import databases, topics
-    from services.runtime.settings import KafkaSettings, PostgresSettings, ReaderSettings, StackSettings
 
-    databases.provision(PostgresSettings.load(), StackSettings.load(), ReaderSettings.load())
-    topics.provision(KafkaSettings.load())
+    databases.provision()
+    topics.provision()

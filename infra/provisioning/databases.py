@@ -22,8 +22,9 @@ from services.runtime.settings import PostgresSettings, ReaderSettings, StackSet
 SQL = Path(__file__).parent / "sql"
 
 
-def provision(postgres: PostgresSettings, stack: StackSettings, readers: ReaderSettings) -> None:
+def provision() -> None:
     """Makes roles, databases and tables that are missing. Raises StackError."""
+    postgres, stack, readers = PostgresSettings.load(), StackSettings.load(), ReaderSettings.load()
     with _connected(admin_dsn(postgres, stack, "postgres"), postgres) as cursor:
         _explained(postgres, lambda: _make_roles_and_databases(cursor, postgres, stack, readers))
     for database, file in (

@@ -17,8 +17,9 @@ from services.kafka.topics import Topic, topics
 from services.runtime.settings import KafkaSettings
 
 
-def provision(settings: KafkaSettings) -> None:
+def provision() -> None:
     """Makes the topics that are missing and checks those that exist. Raises StackError."""
+    settings = KafkaSettings.load()
     try:
         client = admin(settings)
     except KafkaUnavailable as error:

@@ -13,6 +13,7 @@ from infra.cli.figures import lag
 from infra.local import dagster, jars, processes, stack_env
 from infra.local.errors import StackError, check_disk, check_ports
 from infra.local.kafka import Kafka
+from infra.local.stack import stopping_order
 from infra.local.supervision import SOCKET_PATH_LIMIT, Supervisor, configuration
 from infra.provisioning.topics import _check_partitions, differences
 from services.kafka.topics import topics
@@ -85,6 +86,14 @@ def test_servers_elsewhere_are_no_processes_here(prepared: Path, monkeypatch: py
     monkeypatch.setenv("CIRCLES_STACK_KAFKA_EMBEDDED", "false")
     monkeypatch.setenv("CIRCLES_STACK_POSTGRES_EMBEDDED", "false")
     assert not {"kafka", "postgres"} & {each.name for each in processes.processes()}
+
+
+def test_what_others_need_stops_after_them(prepared: Path) -> None:
+    assert stopping_order(processes.processes()) == [
+        ["ingestion", "engagement", "landing", "live", "dagster-webserver", "dagster-daemon"],
+        ["kafka", "dagster-code"],
+        ["postgres"],
+    ]
 
 
 def test_no_password_is_on_a_command_line(prepared: Path) -> None:
