@@ -51,7 +51,8 @@ def control(candidate: pd.DataFrame) -> pd.DataFrame:
     """
     import pandas as pd
 
-    columns = [name for name in candidate.columns if name != "parts"]
+    published = [name for name in candidate.columns if name != "parts"]
+    columns = [*dict.fromkeys([*published, "suppressed", "suppression_reason"])]
     rows = [_controlled(row) for row in candidate.to_dict("records")]
     return pd.DataFrame(
         [{name: row[name] for name in columns} for row in rows], columns=columns, dtype=object

@@ -14,6 +14,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 from circles.common.v1 import common_pb2
+from circles.failures.v1.failed_event_pb2 import FailedEvent
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -57,6 +58,14 @@ class RawLake:
         decoded = decode(topic, records)
         assert not decoded.unusable
         self.insert(raw_table, decoded.rows)
+        return self.landed_seq
+
+    def land_failures(self, failures: Sequence[FailedEvent]) -> int:
+        """Lands what stages have set aside. Returns the number of the landing."""
+        self.landed_seq += 1
+        records = [Record(0, i, None, each.SerializeToString()) for i, each in enumerate(failures)]
+        rows = decode(_topic_of("failed_events"), records).rows
+        self.insert("failed_events", rows.drop_columns(["quarantined_bytes"]))
         return self.landed_seq
 
     def insert(self, raw_table: str, rows: pa.Table) -> None:

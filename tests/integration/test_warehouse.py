@@ -1,0 +1,489 @@
+"""From raw rows to released evidence on a real lake and a real PostgreSQL: two builds, one after the other.
+
+The raw rows are landed by hand; the stack lends its PostgreSQL server, on which the warehouse has
+databases of its own.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import statistics
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import psycopg2
+import pytest
+import yaml
+from circles.common.v1.common_pb2 import (
+    DATA_CLASS_LIVE,
+    DATA_CLASS_PUBLIC,
+    DATA_CLASS_SYNTHETIC,
+    EventRetracted,
+)
+from circles.failures.v1 import failed_event_pb2
+from circles.outcomes.v1.outcome_event_pb2 import CONSENT_SCOPE_RESEARCH
+from circles.participation.v1.participation_event_pb2 import ParticipationEvent
+from scipy import stats
+
+from infra.provisioning.databases import provision
+from pipelines.defs.transformation import project
+from pipelines.evidence.controlled_comparison import controlled_comparison
+from pipelines.evidence.group_engagement import group_engagement
+from pipelines.evidence.inputs import read_inputs
+from pipelines.evidence.rows import TABLES
+from pipelines.publication.candidate import provenance, write_candidate
+from pipelines.publication.disclosure import control
+from pipelines.publication.release import NotApproved, publish
+from pipelines.quality.admission import release
+from services.runtime.lake import open_lake
+from services.runtime.settings import PostgresSettings, ReaderSettings
+from tests.fakes.histories import (
+    BTHEB_CSV,
+    BTHEB_WAVES,
+    attended_group,
+    beat_the_blues,
+    consent,
+    event_id,
+    outcome,
+    participation,
+    registered,
+)
+from tests.fakes.raw_lake import RawLake
+from tests.stacks import Stack
+
+pytestmark = pytest.mark.stack
+
+START = datetime(2020, 1, 1, tzinfo=UTC)
+GOOD = [*attended_group(12, 4, 30, group="good-g")]
+BAD = participation(
+    "bad", "long", at=START, group="bad-g", participant="bad-p",
+    session_attended={"session_ref": "bad-s", "minutes": 5000},
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Warehouse:
+    """The warehouse under test and the doors to it."""
+
+    postgres: PostgresSettings
+
+    def build(self) -> dg.ExecuteInProcessResult:
+        from pipelines.definitions import defs
+
+        job = defs.resolve_job_def("build_warehouse")
+        return job.execute_in_process(instance=dg.DagsterInstance.ephemeral())
+
+    def lake(self, statement: str) -> list[tuple[Any, ...]]:
+        with closing(open_lake(read_only=True)) as lake:
+            return lake.execute(statement).fetchall()
+
+    def published(self, statement: str, *arguments: object) -> list[dict[str, Any]]:
+        """Rows as an analyst sees them."""
+        readers = ReaderSettings.load()
+        return rows_for(self.postgres, readers.analyst_user, readers.analyst_password, statement, arguments)
+
+
+def rows_for(
+    postgres: PostgresSettings, user: str, password: Any, statement: str, arguments: Sequence[object] = ()
+) -> list[dict[str, Any]]:
+    as_user = postgres.model_copy(update={"user": user, "password": password})
+    dsn = as_user.dsn(postgres.database_published)
+    with closing(psycopg2.connect(dsn)) as connection, connection.cursor() as cursor:
+        cursor.execute(statement, arguments)
+        names = [column.name for column in cursor.description or ()]
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+@pytest.fixture(scope="module")
+def warehouse(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warehouse]:
+    """An empty warehouse. Settings of this process point to it while the module runs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CIRCLES_POSTGRES_DATABASE_LAKE", "warehouse_test_lake")
+        patch.setenv("CIRCLES_POSTGRES_DATABASE_PUBLISHED", "warehouse_test_published")
+        patch.setenv("CIRCLES_LAKE_DATA_PATH", str(tmp_path_factory.mktemp("lake")))
+        # What dbt needs is put into this process's environment; it is taken out again with the rest.
+        for name, value in project.environment().items():
+            patch.setenv(name, value)
+        postgres = PostgresSettings.load()
+        provision()
+        yield Warehouse(postgres)
+
+
+@pytest.fixture(scope="module")
+def first(warehouse: Warehouse) -> dg.ExecuteInProcessResult:
+    """The first build: two published data sets, live and synthetic partners, one of them with bad rows."""
+    with closing(open_lake()) as lake:
+        raw = RawLake(lake)
+        _land_public(raw)
+        _land_clinic(raw, "clinic-small", people=9, without_consent=0)
+        _land_clinic(raw, "clinic-large", people=24, without_consent=2)
+        raw.land("participation_events", GOOD, tenant="good", data_class=DATA_CLASS_SYNTHETIC)
+        # The same again, and one of them with another body: somebody repeats calls and reuses an id.
+        again = [*GOOD[:10], _with_another_body(GOOD[3])]
+        raw.land("participation_events", again, tenant="good", data_class=DATA_CLASS_SYNTHETIC)
+        raw.land("participation_events", [BAD], tenant="bad", data_class=DATA_CLASS_SYNTHETIC)
+        raw.land_failures([_set_aside(7), _set_aside(7), _set_aside(8)])
+    return warehouse.build()
+
+
+@dataclass(frozen=True)
+class Before:
+    """What stood there after the first build."""
+
+    release: dict[str, Any]
+    staged: int
+
+
+@pytest.fixture(scope="module")
+def second(warehouse: Warehouse, first: dg.ExecuteInProcessResult) -> Before:
+    """The second build: copies, a retraction, a withdrawn consent, and the bad slice let through."""
+    before = Before(
+        warehouse.published("SELECT * FROM evidence.releases")[-1],
+        int(warehouse.lake("SELECT count(*) FROM staging.stg_participation__events")[0][0]),
+    )
+    with closing(open_lake()) as lake:
+        raw = RawLake(lake)
+        attended = next(each for each in GOOD if each.WhichOneof("kind") == "session_attended")
+        taken_back = participation(
+            "good", "retraction", at=START, group="good-g",
+            event_retracted=EventRetracted(retracted_event_id=attended.event_id),
+        )  # fmt: skip
+        withdrawn = outcome(
+            "withdrawn", at=START + timedelta(days=30), participant="clinic-large-p0",
+            consent_withdrawn={"scope": CONSENT_SCOPE_RESEARCH},
+        )  # fmt: skip
+        events = [*GOOD, taken_back]
+        raw.land("participation_events", events, tenant="good", data_class=DATA_CLASS_SYNTHETIC)
+        raw.land("outcome_events", [withdrawn], tenant="clinic-large", data_class=DATA_CLASS_LIVE)
+        rows = lake.execute("SELECT slice_id FROM admission.slices WHERE verdict = 'blocked'").fetchall()
+        release(lake, warehouse.postgres, rows[0][0], "a session that went on for days")
+    warehouse.build()
+    return before
+
+
+def _land_public(raw: RawLake) -> None:
+    raw.land("study_events", [registered("beat-the-blues")], tenant="trial", data_class=DATA_CLASS_PUBLIC)
+    raw.land("outcome_events", [*beat_the_blues()], tenant="trial", data_class=DATA_CLASS_PUBLIC)
+    women = [*attended_group(18, 14, 89, group="women")]
+    raw.land("participation_events", women, tenant="women", data_class=DATA_CLASS_PUBLIC)
+
+
+def _land_clinic(raw: RawLake, tenant: str, people: int, without_consent: int) -> None:
+    events = [*attended_group(people, 5, people * 3, group=tenant)]
+    consents = [consent(f"{tenant}-p{i}", START) for i in range(people - without_consent)]
+    raw.land("participation_events", events, tenant=tenant, data_class=DATA_CLASS_LIVE)
+    raw.land("outcome_events", consents, tenant=tenant, data_class=DATA_CLASS_LIVE)
+
+
+def _with_another_body(event: ParticipationEvent) -> ParticipationEvent:
+    changed = ParticipationEvent()
+    changed.CopyFrom(event)
+    changed.participant_ref = "somebody-else"
+    return changed
+
+
+def _set_aside(offset: int) -> failed_event_pb2.FailedEvent:
+    made = failed_event_pb2.FailedEvent(
+        stage=failed_event_pb2.FAILURE_STAGE_LANDING,
+        reason=failed_event_pb2.FAILURE_REASON_UNREADABLE,
+        detail="not an envelope",
+        topic="some-topic",
+        topic_id="some-id",
+        kafka_partition=0,
+        kafka_offset=offset,
+    )
+    made.failed_at.FromDatetime(START)
+    return made
+
+
+class TestFirstBuild:
+    def test_every_event_is_staged_once(self, warehouse: Warehouse, first: dg.ExecuteInProcessResult) -> None:
+        staged = warehouse.lake(
+            "SELECT count(*), count(DISTINCT event_id) FROM staging.stg_participation__events "
+            "WHERE tenant_id = 'good'"
+        )
+        assert staged == [(len(GOOD), len(GOOD))]
+
+    def test_a_conflict_is_among_the_failed_events_once(
+        self, warehouse: Warehouse, first: dg.ExecuteInProcessResult
+    ) -> None:
+        conflicts = warehouse.lake(
+            "SELECT stage, tenant_id, event_id FROM staging.stg_failures__failed_events "
+            "WHERE reason = 'conflict'"
+        )
+        assert conflicts == [("staging", "good", GOOD[3].event_id)]
+
+    def test_the_first_body_is_the_event(
+        self, warehouse: Warehouse, first: dg.ExecuteInProcessResult
+    ) -> None:
+        kept = warehouse.lake(
+            f"SELECT participant_id FROM staging.stg_participation__events "
+            f"WHERE event_id = '{GOOD[3].event_id}'"
+        )
+        assert kept == [(GOOD[3].participant_ref,)]
+
+    def test_a_record_that_was_set_aside_twice_counts_once(
+        self, warehouse: Warehouse, first: dg.ExecuteInProcessResult
+    ) -> None:
+        found = warehouse.lake(
+            "SELECT kafka_offset FROM staging.stg_failures__failed_events "
+            "WHERE reason = 'unreadable' ORDER BY kafka_offset"
+        )
+        assert found == [(7,), (8,)]
+
+    def test_a_bad_slice_is_blocked_with_its_reason_and_stops_nobody_else(
+        self, warehouse: Warehouse, first: dg.ExecuteInProcessResult
+    ) -> None:
+        verdicts = warehouse.lake("SELECT tenant_id, reason FROM admission.slices WHERE verdict = 'blocked'")
+        assert verdicts == [("bad", "session_attended__minutes_is_in_range: 1 of 1 rows")]
+
+    def test_the_blocked_slice_is_a_warning_at_its_rule(self, first: dg.ExecuteInProcessResult) -> None:
+        broken = [each for each in first.get_asset_check_evaluations() if not each.passed]
+        assert [(each.check_name, each.severity.value) for each in broken] == [
+            ("session_attended__minutes_is_in_range", "WARN")
+        ]
+
+    def test_known_totals_of_attendance(self, warehouse: Warehouse, first: dg.ExecuteInProcessResult) -> None:
+        rows = warehouse.published("SELECT * FROM evidence.group_engagement WHERE tenant = 'women'")
+        found = {row["estimate_name"]: row for row in rows}
+        totals = {name: found[name]["estimate"] for name in ("participants", "sessions_held", "attendances")}
+        assert totals == {"participants": 18, "sessions_held": 14, "attendances": 89}
+        assert found["attendance_rate"]["estimate"] == pytest.approx(89 / 252, rel=1e-12)
+        assert found["attendance_rate"]["denominator"] == 252
+        assert found["attendance_rate"]["post_hoc"] is True
+
+    @pytest.mark.parametrize("time_point", BTHEB_WAVES)
+    def test_the_trial_equals_an_independent_computation(
+        self, warehouse: Warehouse, first: dg.ExecuteInProcessResult, time_point: str
+    ) -> None:
+        arms = _scores_in_csv(BTHEB_WAVES[time_point][0])
+        rows = warehouse.published(
+            "SELECT * FROM evidence.controlled_comparison WHERE tenant = 'trial' AND time_point = %s",
+            time_point,
+        )
+        found = {(row["arm"], row["estimate_name"]): row for row in rows}
+        for arm, scores in arms.items():
+            assert found[arm, "n"]["estimate"] == len(scores)
+            assert found[arm, "mean"]["estimate"] == pytest.approx(statistics.fmean(scores), rel=1e-12)
+            assert found[arm, "sd"]["estimate"] == pytest.approx(statistics.stdev(scores), rel=1e-12)
+        g, se = _hedges_g_by_hand(arms["btheb"], arms["tau"])
+        effect = found["btheb", "hedges_g"]
+        assert (effect["estimate"], effect["se"]) == pytest.approx((g, se), rel=1e-12)
+        welch: Any = stats.ttest_ind(arms["btheb"], arms["tau"], equal_var=False)
+        interval = welch.confidence_interval(0.95)
+        difference = found["btheb", "mean_difference"]
+        assert (difference["ci_low"], difference["ci_high"]) == pytest.approx(
+            (interval.low, interval.high), rel=1e-10
+        )
+        assert (effect["design"], effect["n_excluded"], effect["data_class"]) == ("randomised", 0, "public")
+
+    def test_nine_live_people_are_suppressed(
+        self, warehouse: Warehouse, first: dg.ExecuteInProcessResult
+    ) -> None:
+        rows = warehouse.published("SELECT * FROM evidence.group_engagement WHERE tenant = 'clinic-small'")
+        assert rows
+        assert {(row["suppressed"], row["suppression_reason"]) for row in rows} == {
+            (True, "fewer than 10 people")
+        }
+        emptied = ("estimate", "se", "ci_low", "ci_high", "n", "denominator", "n_excluded", "period")
+        assert {row[name] for row in rows for name in emptied} == {None}
+
+    def test_people_without_recorded_consent_are_left_out_and_few_of_them_not_told(
+        self, warehouse: Warehouse, first: dg.ExecuteInProcessResult
+    ) -> None:
+        owner = warehouse.postgres
+        (row,) = rows_for(
+            owner,
+            owner.user,
+            owner.password,
+            "SELECT * FROM release_1.group_engagement "
+            "WHERE tenant = 'clinic-large' AND estimate_name = 'participants'",
+        )
+        assert (row["estimate"], row["n_consented"], row["n_excluded"]) == (22, 22, None)
+
+    def test_every_table_of_the_lineage_was_made(self, first: dg.ExecuteInProcessResult) -> None:
+        made = {
+            event.asset_key.path[0] for event in first.get_asset_materialization_events() if event.asset_key
+        }
+        assert made == {"admission", "staging", "intermediate", "marts", "evidence", "publication"}
+
+
+class TestSecondBuild:
+    def test_only_what_is_new_is_staged(self, warehouse: Warehouse, second: Before) -> None:
+        staged = warehouse.lake("SELECT count(*) FROM staging.stg_participation__events")[0][0]
+        retraction_and_released_event = 2
+        assert staged == second.staged + retraction_and_released_event
+
+    def test_a_retracted_event_is_in_staging_and_in_no_mart(
+        self, warehouse: Warehouse, second: Before
+    ) -> None:
+        counts = warehouse.lake(
+            "SELECT (SELECT count(*) FROM staging.stg_participation__events WHERE tenant_id = 'good'), "
+            "(SELECT count(*) FROM marts.fct_participation WHERE tenant_id = 'good')"
+        )
+        assert counts == [(len(GOOD) + 1, len(GOOD) - 1)]
+
+    def test_a_released_slice_is_staged(self, warehouse: Warehouse, second: Before) -> None:
+        staged = warehouse.lake(
+            "SELECT attended_minutes FROM staging.stg_participation__events WHERE tenant_id = 'bad'"
+        )
+        assert staged == [(5000,)]
+
+    def test_the_same_copies_make_no_new_conflicts(self, warehouse: Warehouse, second: Before) -> None:
+        count = warehouse.lake(
+            "SELECT count(*) FROM staging.stg_failures__failed_events WHERE reason = 'conflict'"
+        )
+        assert count == [(1,)]
+
+    def test_withdrawn_consent_takes_a_person_out(self, warehouse: Warehouse, second: Before) -> None:
+        (row,) = warehouse.published(
+            "SELECT estimate, n_consented, n_excluded FROM evidence.group_engagement "
+            "WHERE tenant = 'clinic-large' AND estimate_name = 'participants'"
+        )
+        assert row == {"estimate": 21, "n_consented": 21, "n_excluded": None}
+
+    def test_readers_see_the_new_release_and_the_old_one_is_kept(
+        self, warehouse: Warehouse, second: Before
+    ) -> None:
+        releases = warehouse.published("SELECT * FROM evidence.releases ORDER BY release_id")
+        assert [each["release_id"] for each in releases] == [1, 2]
+        assert releases[0] == second.release
+        shown = warehouse.published("SELECT DISTINCT release_id FROM evidence.controlled_comparison")
+        assert shown == [{"release_id": 2}]
+        owner = warehouse.postgres
+        old = rows_for(owner, owner.user, owner.password, "SELECT count(*) FROM release_1.group_engagement")
+        assert old[0]["count"] > 0
+
+    def test_a_published_table_is_computed_again_from_its_snapshot(
+        self, warehouse: Warehouse, second: Before
+    ) -> None:
+        snapshot = warehouse.published("SELECT * FROM evidence.releases ORDER BY release_id")[-1][
+            "lake_snapshot"
+        ]
+        with closing(open_lake(snapshot=snapshot)) as lake:
+            inputs = read_inputs(lake)
+        again = {"group_engagement": group_engagement, "controlled_comparison": controlled_comparison}
+        for name, table in TABLES.items():
+            key = ", ".join(table.key)
+            published = warehouse.published(f"SELECT * FROM evidence.{name} ORDER BY {key}")
+            computed = control(again[name](inputs)).to_dict("records")
+            by_key = {tuple(row[part] for part in table.key): row for row in computed}
+            assert len(by_key) == len(published)
+            for row in published:
+                twin = by_key[tuple(row[part] for part in table.key)]
+                for number in ("estimate", "se", "ci_low", "ci_high"):
+                    assert _agree(row[number], twin[number])
+
+
+class TestReaders:
+    def test_an_analyst_reads_evidence_and_nothing_else(
+        self, warehouse: Warehouse, first: dg.ExecuteInProcessResult
+    ) -> None:
+        assert warehouse.published("SELECT count(*) FROM evidence.group_engagement")[0]["count"] > 0
+        for statement in (
+            "SELECT * FROM release_1.group_engagement",
+            "SELECT * FROM live.group_engagement",
+            "CREATE TABLE evidence.mine (a int)",
+            "DELETE FROM evidence.releases",
+        ):
+            with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+                warehouse.published(statement)
+
+    def test_an_analyst_cannot_connect_to_the_lake(
+        self, warehouse: Warehouse, first: dg.ExecuteInProcessResult
+    ) -> None:
+        readers, postgres = ReaderSettings.load(), warehouse.postgres
+        analyst = postgres.model_copy(
+            update={"user": readers.analyst_user, "password": readers.analyst_password}
+        )
+        with pytest.raises(psycopg2.OperationalError, match="permission denied"):
+            psycopg2.connect(analyst.dsn(postgres.database_lake))
+
+    def test_every_published_column_has_a_meaning(
+        self, warehouse: Warehouse, first: dg.ExecuteInProcessResult
+    ) -> None:
+        rows = warehouse.published("SELECT * FROM evidence.data_dictionary")
+        tables = {row["table_name"] for row in rows}
+        assert tables == {*TABLES, "releases", "data_dictionary"}
+        assert [row for row in rows if not row["description"]] == []
+
+    def test_a_candidate_that_has_not_passed_its_checks_is_never_released(
+        self, warehouse: Warehouse, second: Before
+    ) -> None:
+        with closing(open_lake(read_only=True)) as lake:
+            inputs = read_inputs(lake)
+        frames = {
+            "group_engagement": control(group_engagement(inputs)),
+            "controlled_comparison": control(controlled_comparison(inputs)),
+        }
+        tables = [*TABLES.values()]
+        candidate = write_candidate(warehouse.postgres, tables, frames, provenance(1))
+        with pytest.raises(NotApproved):
+            publish(warehouse.postgres, tables, candidate)
+
+
+class TestModels:
+    def test_the_unit_tests_of_the_models_pass(
+        self, warehouse: Warehouse, first: dg.ExecuteInProcessResult, tmp_path: Path
+    ) -> None:
+        command = [str(project.DBT), "test", "--select", "test_type:unit", "--target-path", str(tmp_path)]
+        done = subprocess.run(command, cwd=project.PROJECT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout[-4000:]
+
+    def test_the_described_columns_are_the_columns(
+        self, warehouse: Warehouse, first: dg.ExecuteInProcessResult
+    ) -> None:
+        rows = warehouse.lake(
+            "SELECT table_name, column_name FROM duckdb_columns() WHERE database_name = 'lake' "
+            "AND schema_name IN ('staging', 'intermediate', 'marts') ORDER BY table_name, column_index"
+        )
+        actual: dict[str, list[str]] = {}
+        for table, column in rows:
+            actual.setdefault(table, []).append(column)
+        described = {
+            model["name"]: [column["name"] for column in model["columns"]]
+            for path in (project.PROJECT / "models").rglob("*__models.yml")
+            for model in yaml.safe_load(path.read_text())["models"]
+        }
+        assert described == actual
+
+    def test_dbts_logs_do_not_hold_the_password(
+        self, warehouse: Warehouse, first: dg.ExecuteInProcessResult
+    ) -> None:
+        password = warehouse.postgres.password.get_secret_value()
+        logs = [path for path in project.target().rglob("*.log") if path.is_file()]
+        assert [path for path in logs if password in path.read_text(errors="replace")] == []
+
+
+def _scores_in_csv(column: str) -> dict[str, list[float]]:
+    with BTHEB_CSV.open() as file:
+        rows = [*csv.DictReader(file)]
+    return {
+        arm.lower(): [float(row[column]) for row in rows if row["treatment"] == arm and row[column]]
+        for arm in ("BtheB", "TAU")
+    }
+
+
+def _agree(a: float | None, b: float | None) -> bool:
+    """To 12 significant digits; a missing number agrees with a missing one only."""
+    return a == b if a is None or b is None else math.isclose(a, b, rel_tol=1e-12)
+
+
+def _hedges_g_by_hand(a: list[float], b: list[float]) -> tuple[float, float]:
+    m = len(a) + len(b) - 2
+    pooled = ((len(a) - 1) * statistics.variance(a) + (len(b) - 1) * statistics.variance(b)) / m
+    correction = math.gamma(m / 2) / (math.sqrt(m / 2) * math.gamma((m - 1) / 2))
+    g = correction * (statistics.fmean(a) - statistics.fmean(b)) / math.sqrt(pooled)
+    return g, math.sqrt(1 / len(a) + 1 / len(b) + g * g / (2 * (len(a) + len(b))))
+
+
+def test_event_ids_of_these_histories_are_their_own() -> None:
+    assert len({each.event_id for each in GOOD}) == len(GOOD)
+    assert event_id("a") == event_id("a")

@@ -1,0 +1,93 @@
+"""The adapter to Great Expectations, and the suites on rows made by hand."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from pipelines.quality.expectations import RuleResult, check
+from pipelines.quality.rules import Suite, is_between, is_one_of, is_present
+from pipelines.quality.suites import RAW_SUITES
+
+NOW = pd.Timestamp(datetime(2026, 5, 1, tzinfo=UTC))
+
+
+def attendance(**changes: Any) -> dict[str, Any]:
+    """A row of raw.participation_events, in the columns that its suite looks at."""
+    row = dict.fromkeys(RAW_SUITES["participation_events"].columns)
+    identity = {
+        "tenant_id": "t", "event_id": "00000000-0000-4000-8000-000000000001", "body_hash": 1,
+        "kind": "session_attended", "data_class": "live", "occurred_at": NOW, "received_at": NOW,
+        "group_ref": "grp_1", "participant_ref": "prt_1", "session_attended__session_ref": "ses_1",
+        "session_attended__role": "member", "session_attended__minutes": 60,
+    }  # fmt: skip
+    position = {"topic": "x", "topic_id": "y", "kafka_partition": 0, "kafka_offset": 1, "event_index": 0}
+    return row | identity | position | {"landed_seq": 1} | changes
+
+
+def broken(*rows: dict[str, Any]) -> dict[str, RuleResult]:
+    suite = RAW_SUITES["participation_events"]
+    results = check(suite.derive(pd.DataFrame(list(rows))), suite)
+    assert [each.rule for each in results] == [rule.name for rule in suite.rules]
+    return {each.rule: each for each in results if not each.passed}
+
+
+def test_a_good_row_breaks_no_rule() -> None:
+    assert broken(attendance()) == {}
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule"),
+    [
+        ({"event_id": None}, "event_id_is_present"),
+        ({"event_id": "Mary Smith"}, "event_id_is_a_uuid"),
+        ({"kind": "danced"}, "kind_is_known"),
+        ({"data_class": "real"}, "data_class_is_known"),
+        ({"session_attended__role": "7"}, "session_attended__role_is_known"),
+        ({"session_attended__minutes": 1441}, "session_attended__minutes_is_in_range"),
+        ({"session_attended__minutes": -1}, "session_attended__minutes_is_in_range"),
+        ({"participant_ref": None}, "participant_ref_is_present"),
+        ({"session_attended__session_ref": None}, "session_ref_is_present"),
+        ({"occurred_at": NOW + timedelta(seconds=301)}, "occurred_at_is_not_in_the_future"),
+        ({"occurred_at": NOW - timedelta(days=365 * 127)}, "occurred_at_is_plausible"),
+    ],
+)
+def test_one_bad_row_breaks_its_rule_and_no_other(changes: dict[str, Any], rule: str) -> None:
+    found = broken(attendance(), attendance(kafka_offset=2, **changes))
+    also = {"event_id_is_a_uuid", "participant_ref_is_present", "session_ref_is_present"}
+    assert rule in found
+    assert set(found) - also <= {rule}
+    assert found[rule].count_unexpected == 1
+
+
+def test_values_that_could_identify_are_not_shown() -> None:
+    found = broken(attendance(event_id="Mary Smith"), attendance(kind="danced"))
+    assert found["event_id_is_a_uuid"].sample == ()
+    assert found["kind_is_known"].sample == ("danced",)
+
+
+def test_a_missing_column_breaks_the_rule_on_columns_and_stops_no_other_rule() -> None:
+    suite = Suite("s", ("a", "b"), (is_present("a"), is_between("b", 0, 1), is_one_of("a", ["x"])))
+    a, b, one_of = check(pd.DataFrame({"a": ["x", "y"]}), suite)
+    assert (a.passed, b.passed, b.problem) == (True, False, "the rule could not be run")
+    assert (one_of.passed, one_of.count_unexpected) == (False, 1)
+
+
+def test_an_empty_frame_breaks_no_rule() -> None:
+    suite = Suite("s", ("a",), (is_present("a"), is_between("a", 0, 1)))
+    assert all(each.passed for each in check(pd.DataFrame({"a": pd.Series([], dtype=float)}), suite))
+
+
+@pytest.mark.parametrize("total", [float("inf"), float("nan"), 1000.5, None])
+def test_a_score_that_is_no_number_is_refused(total: float | None) -> None:
+    suite = RAW_SUITES["outcome_events"]
+    row = dict.fromkeys(suite.columns) | {
+        "kind": "questionnaire_answered", "occurred_at": NOW, "received_at": NOW, "participant_ref": "prt_1",
+        "questionnaire_answered__instrument": "phq-9", "questionnaire_answered__total": total,
+    }  # fmt: skip
+    results = {each.rule: each for each in check(suite.derive(pd.DataFrame([row])), suite)}
+    rules = ("questionnaire_has_items_or_total", "questionnaire_answered__total_is_in_range")
+    assert not all(results[rule].passed for rule in rules)
