@@ -5,6 +5,7 @@ A server that is away gives no figures; nothing here raises.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from typing import Any
@@ -16,6 +17,9 @@ Offsets = Mapping[tuple[str, int], int]
 
 _CONSUMER_GROUPS = {"services/engagement": "engagement", "services/live": "live"}
 """Consumers whose position is in Kafka. Landing's is in the lake."""
+
+_PATIENCE_MS = 3000
+"""A page about what is down must not wait for it."""
 
 
 def gather() -> dict[str, list[dict[str, Any]]]:
@@ -57,14 +61,21 @@ def _kafka() -> dict[str, Any]:
     from services.kafka.client import admin, consumer
 
     settings = KafkaSettings.load()
+    _connect(settings.bootstrap.split(",")[0])
     partitions = [
         TopicPartition(each.name, number) for each in topics().values() for number in range(each.partitions)
     ]
-    with closing(consumer(settings)) as reader:
+    with closing(consumer(settings, bootstrap_timeout_ms=_PATIENCE_MS)) as reader:
         ends = {(each.topic, each.partition): end for each, end in reader.end_offsets(partitions).items()}
-    with closing(admin(settings)) as client:
+    with closing(admin(settings, bootstrap_timeout_ms=_PATIENCE_MS)) as client:
         groups = {name: _committed(client, group) for name, group in _CONSUMER_GROUPS.items()}
     return {"ends": ends, "groups": groups}
+
+
+def _connect(server: str) -> None:
+    """Raises OSError at once where nothing listens; kafka-python would go on trying."""
+    host, _, port = server.rpartition(":")
+    socket.create_connection((host.strip("[]"), int(port)), timeout=_PATIENCE_MS / 1000).close()
 
 
 def _committed(client: Any, group: str) -> Offsets:

@@ -121,11 +121,17 @@ def provision() -> None:
 
 
 @cli.command()
-def demo() -> None:
-    """Post the demo's real data and a synthetic community, and print the evidence."""
+@click.option("--keep", is_flag=True, envvar="KEEP", help="Leave the stack running (also KEEP=1).")
+@click.option("--events", default=200_000, show_default=True, help="Size of the synthetic community.")
+def demo(keep: bool, events: int) -> None:
+    """Post two published data sets and a synthetic community, build, and print the evidence.
+
+    Starts the stack when it does not run, and then stops it again. Safe to repeat: the same events
+    count once.
+    """
     from infra.demo.run import run_demo
 
-    sys.exit(run_demo())
+    run_demo(keep=keep, count_events=events)
 
 
 @cli.group()

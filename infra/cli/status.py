@@ -94,6 +94,8 @@ def _print(page: dict[str, Any]) -> None:
             f"[red]{page['left_over']} processes outlived their supervisor.[/] `circles down` ends them, "
             "`circles up` ends them and starts anew."
         )
+    if not any(line["pid"] for line in page["processes"]):
+        console.print("Nothing runs. `circles up` starts it.\n")
     for title, key, columns in (
         ("Kafka", "topics", ("topic", "messages", "consumer", "lag")),
         ("Rows", "counts", ("table", "rows")),

@@ -52,7 +52,7 @@ class Kafka:
         if not self._listens():
             return False  # kafka-python would try for seconds, longer and longer apart
         try:
-            client = admin(self.settings)
+            client = admin(self.settings, bootstrap_timeout_ms=3000)
         except KafkaUnavailable:
             return False
         try:

@@ -34,9 +34,10 @@ def connection_options(settings: KafkaSettings) -> dict[str, Any]:
     return options
 
 
-def admin(settings: KafkaSettings) -> KafkaAdminClient:
-    """An admin client. Raises KafkaUnavailable."""
-    return _or_unavailable(KafkaAdminClient, settings, request_timeout_ms=10_000)
+def admin(settings: KafkaSettings, **options: Any) -> KafkaAdminClient:
+    """An admin client. Raises KafkaUnavailable, after 10 s unless `bootstrap_timeout_ms` says otherwise."""
+    patience: dict[str, Any] = {"request_timeout_ms": 10_000, "bootstrap_timeout_ms": 10_000}
+    return _or_unavailable(KafkaAdminClient, settings, **(patience | options))
 
 
 def consumer(settings: KafkaSettings, **options: Any) -> KafkaConsumer:
