@@ -11,7 +11,7 @@ from pathlib import Path
 from circles.outcomes.v1.outcome_event_pb2 import OutcomeEvent
 from circles.studies.v1 import study_event_pb2
 
-from services.client.client import Event
+from services.client import Event
 
 TENANT = "beat-the-blues"
 STUDY = "beat-the-blues"

@@ -11,7 +11,7 @@ from pathlib import Path
 from circles.groups.v1 import group_event_pb2
 from circles.participation.v1 import participation_event_pb2
 
-from services.client.client import Event
+from services.client import Event
 
 TENANT = "southern-women"
 GROUP = "old-city"

@@ -4,6 +4,6 @@ Needs grpcio and protobuf only. How events come about is the partner's business;
 is one such partner.
 """
 
-from services.client.client import Client, Refusal, Summary
+from services.client.client import Client, Event, Refusal, Summary
 
-__all__ = ["Client", "Refusal", "Summary"]
+__all__ = ["Client", "Event", "Refusal", "Summary"]

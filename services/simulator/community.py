@@ -18,7 +18,7 @@ from circles.outcomes.v1 import outcome_event_pb2 as outcomes
 from circles.participation.v1 import participation_event_pb2 as participation
 from circles.studies.v1 import study_event_pb2 as studies
 
-from services.client.client import Event
+from services.client import Event
 
 ENDS_AT = 1_782_864_000
 """2026-07-01T00:00:00Z."""

@@ -1,0 +1,133 @@
+"""The demo's last page: the evidence tables as an analyst reads them, and where to look further.
+
+It asks the published views only, with an analyst's role.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from typing import Any
+
+import click
+import psycopg2
+
+from infra.cli.tables import print_table
+from infra.demo import beat_the_blues, southern_women
+from services.runtime.settings import PostgresSettings, ReaderSettings, StackSettings
+from services.simulator import community
+
+_COMPARISON = """
+SELECT time_point,
+       max(estimate) FILTER (WHERE estimate_name = 'n' AND arm = %(arm)s) AS n_arm,
+       max(estimate) FILTER (WHERE estimate_name = 'mean' AND arm = %(arm)s) AS mean_arm,
+       max(estimate) FILTER (WHERE estimate_name = 'sd' AND arm = %(arm)s) AS sd_arm,
+       max(estimate) FILTER (WHERE estimate_name = 'n' AND arm = %(reference)s) AS n_reference,
+       max(estimate) FILTER (WHERE estimate_name = 'mean' AND arm = %(reference)s) AS mean_reference,
+       max(estimate) FILTER (WHERE estimate_name = 'sd' AND arm = %(reference)s) AS sd_reference,
+       max(estimate) FILTER (WHERE estimate_name = 'hedges_g') AS hedges_g,
+       max(ci_low) FILTER (WHERE estimate_name = 'hedges_g') AS ci_low,
+       max(ci_high) FILTER (WHERE estimate_name = 'hedges_g') AS ci_high,
+       bool_or(suppressed) AS suppressed
+FROM evidence.controlled_comparison
+WHERE study = %(study)s AND tenant = %(tenant)s
+GROUP BY time_point
+"""
+
+_ENGAGEMENT = """
+SELECT estimate_name, estimate, ci_low, ci_high, denominator, denominator_unit, suppressed
+FROM evidence.group_engagement
+WHERE tenant = %(tenant)s
+ORDER BY estimate_name
+"""
+
+_LARGEST_GROUPS = """
+SELECT group_id, people,
+       max(estimate) FILTER (WHERE estimate_name = 'posts_per_poster') AS posts_per_poster,
+       max(estimate) FILTER (WHERE estimate_name = 'posted_once_share') AS posted_once_share,
+       max(estimate) FILTER (WHERE estimate_name = 'thread_reply_share') AS thread_reply_share,
+       max(estimate) FILTER (WHERE estimate_name = 'attendance_rate') AS attendance_rate
+FROM (
+  SELECT *, max(estimate) FILTER (WHERE estimate_name = 'participants') OVER (PARTITION BY group_id) AS people
+  FROM evidence.group_engagement WHERE tenant = %(tenant)s
+) AS estimates
+GROUP BY group_id, people ORDER BY people DESC LIMIT 5
+"""
+
+_WORDS = "n, mean and SD of the total; Hedges g with its 95 % interval, arm minus reference. Lower is better."
+
+
+def print_evidence(community_tenant: str) -> None:
+    """Prints the three sources' tables."""
+    with contextlib.closing(_analyst()) as connection:
+        _title(
+            "Beat-the-Blues trial (public data): a computerised programme against usual care, BDI-II.",
+            "Not a support group. " + _WORDS,
+        )
+        arms = ("btheb", "tau")
+        _print_comparison(connection, beat_the_blues.STUDY, beat_the_blues.TENANT, arms)
+        _title("Attendance of 18 women at 14 events (public data; Davis, Gardner & Gardner 1941).", "")
+        _print(connection, _ENGAGEMENT, {"tenant": southern_women.TENANT})
+        _title("A trial inside the synthetic community (about nobody), PHQ-9.", _WORDS)
+        _print_comparison(connection, community.STUDY, community_tenant, community.ARMS)
+        _title("Engagement of the five largest groups of the synthetic community (about nobody).", "")
+        _print(connection, _LARGEST_GROUPS, {"tenant": community_tenant})
+
+
+def print_where_to_look(*, is_kept: bool) -> None:
+    """Addresses, or how to get them back."""
+    if is_kept:
+        port = StackSettings.load().dagster_port
+        click.echo(f"Dagster: http://127.0.0.1:{port}   `circles status` shows the rest.")
+    else:
+        click.echo("Everything is stopped again; the data stay. `.venv/bin/circles up` opens it,")
+        click.echo("then `circles status` shows the addresses (Dagster, gRPC, SQL).")
+    click.echo('Tables: `circles sql --published "select * from evidence.controlled_comparison"`')
+    click.echo('What a column means: `circles sql --published "select * from evidence.data_dictionary"`')
+
+
+def _analyst() -> Any:
+    postgres, reader = PostgresSettings.load(), ReaderSettings.load()
+    return psycopg2.connect(
+        host=postgres.host,
+        port=postgres.port,
+        dbname=postgres.database_published,
+        user="circles_analyst",
+        password=reader.analyst_password.get_secret_value(),
+    )
+
+
+def _title(first: str, second: str) -> None:
+    click.echo()
+    click.secho(first, bold=True)
+    if second:
+        click.echo(second)
+
+
+def _print_comparison(connection: Any, study: str, tenant: str, arms: tuple[str, str]) -> None:
+    arm, reference = arms
+    values = {"study": study, "tenant": tenant, "arm": arm, "reference": reference}
+    columns, rows = _ask(connection, _COMPARISON, values)
+    # "month-10" comes after "month-2".
+    rows.sort(key=lambda row: int("".join(filter(str.isdigit, row[0])) or 0))
+    shown = [column.replace("_arm", f" {arm}").replace("_reference", f" {reference}") for column in columns]
+    print_table(shown, [_rounded(row) for row in rows])
+
+
+def _print(connection: Any, statement: str, values: dict[str, str]) -> None:
+    columns, rows = _ask(connection, statement, values)
+    print_table(columns, [_rounded(row) for row in rows])
+
+
+def _ask(connection: Any, statement: str, values: dict[str, str]) -> tuple[list[str], list[tuple[Any, ...]]]:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, values)
+        return [column.name for column in cursor.description], cursor.fetchall()
+
+
+def _rounded(row: Sequence[Any]) -> list[Any]:
+    """Three decimals; whole numbers without."""
+    return [
+        (int(value) if value.is_integer() else round(value, 3)) if isinstance(value, float) else value
+        for value in row
+    ]
