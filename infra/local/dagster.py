@@ -21,6 +21,9 @@ storage:
       env: {STORAGE_URL}
 telemetry:
   enabled: false
+# No first page that asks for an e-mail address.
+nux:
+  enabled: false
 run_coordinator:
   module: dagster.core.run_coordinator
   class: QueuedRunCoordinator
