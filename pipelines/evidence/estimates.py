@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from scipy import stats
 from scipy.special import gammaln
 
@@ -157,7 +158,7 @@ def clustered_ratio(
     return Estimate(r, se, _expit(logit - half), _expit(logit + half), method)
 
 
-def summarise(values: Sequence[float]) -> Summary:
+def summarise(values: npt.ArrayLike) -> Summary:
     """n, mean and standard deviation (n − 1) of values, one per person."""
     array = np.asarray(values, float)
     n = len(array)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pipelines.publication.disclosure import TAKEN_OUT, control, threshold_of
 
 
-def controlled(**row: Any) -> dict[str, Any]:
+def controlled(**row: Any) -> dict[Any, Any]:
     """One row after disclosure control. Unnamed numbers are harmless."""
     full = {
         "data_class": "live",
@@ -28,7 +28,7 @@ def controlled(**row: Any) -> dict[str, Any]:
         "n_excluded": 0,
         "parts": (40,),
     }
-    found: dict[str, Any] = control(pd.DataFrame([full | row], dtype=object)).to_dict("records")[0]
+    found: dict[Any, Any] = control(pd.DataFrame([full | row], dtype=object)).to_dict("records")[0]
     return found
 
 

@@ -54,7 +54,7 @@ def member(open_to: int = 0, attended: int = 0, posts: int = 0, started: int = 0
     }
 
 
-def by_name(rows: pd.DataFrame) -> dict[str, dict[str, Any]]:
+def by_name(rows: pd.DataFrame) -> dict[str, dict[Any, Any]]:
     return {row["estimate_name"]: row for row in rows.to_dict("records")}
 
 

@@ -6,6 +6,7 @@ other tenants go on.
 
 import time
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import dagster as dg
 
@@ -49,7 +50,7 @@ def _asset(raw_table: str, suite: Suite) -> dg.AssetsDefinition:
     return admission
 
 
-def _metadata(judged: Sequence[Judged], seconds: float) -> dict[str, object]:
+def _metadata(judged: Sequence[Judged], seconds: float) -> dict[str, Any]:
     verdicts = [each.verdict for each in judged]
     return {
         "dagster/row_count": sum(each.slice.count_rows for each in judged),

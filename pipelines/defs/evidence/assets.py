@@ -5,7 +5,7 @@ A candidate that fails a check is kept for a look and never released.
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -99,7 +99,7 @@ def _checked(database: Database, release_id: int, table: Table, suite: Suite) ->
 
 def _metadata(
     name: str, rows: "pd.DataFrame", release_id: int, snapshot: int, seconds: float
-) -> dict[str, object]:
+) -> dict[str, Any]:
     return {
         "dagster/row_count": len(rows),
         "rows_suppressed": int(rows["suppressed"].sum()),
