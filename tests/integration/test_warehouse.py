@@ -382,6 +382,29 @@ class TestSecondBuild:
                     assert _agree(row[number], twin[number])
 
 
+class TestSensor:
+    def test_it_starts_the_build_once_per_landing(self, warehouse: Warehouse, second: Before) -> None:
+        from pipelines.defs.automation.sensors import new_data_sensor
+        from pipelines.defs.resources import Lake
+
+        def look(cursor: str | None) -> tuple[object, str | None]:
+            context = dg.build_sensor_context(
+                instance=dg.DagsterInstance.ephemeral(), cursor=cursor, resources={"lake": Lake()}
+            )
+            return new_data_sensor(context), context.cursor
+
+        nothing, _ = look(None)
+        assert isinstance(nothing, dg.SkipReason)
+        with closing(open_lake()) as lake:
+            raw = RawLake(lake)
+            number = raw.land("participation_events", [BAD], tenant="bad", data_class=DATA_CLASS_SYNTHETIC)
+        request, cursor = look(None)
+        assert isinstance(request, dg.RunRequest)
+        assert cursor == str(number)
+        again, _ = look(cursor)
+        assert isinstance(again, dg.SkipReason)
+
+
 class TestReaders:
     def test_an_analyst_reads_evidence_and_nothing_else(
         self, warehouse: Warehouse, first: dg.ExecuteInProcessResult

@@ -1,0 +1,98 @@
+"""The code location: it loads without a server and without the heavy imports, and its lineage is whole."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from packaging.version import Version
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+HEAVY = ("great_expectations", "matplotlib", "dbt.cli")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder in which dbt's project is parsed once for all tests here."""
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def definitions(folder: Path) -> Iterator[dg.Definitions]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CIRCLES_HOME", str(folder))
+        from pipelines.definitions import defs
+
+        yield defs
+
+
+def test_loading_needs_no_server_and_none_of_the_heavy_imports(
+    folder: Path, bare_environment: dict[str, str]
+) -> None:
+    code = f"import sys, pipelines.definitions; print([m for m in {HEAVY} if m in sys.modules])"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**bare_environment, "CIRCLES_HOME": str(folder)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert loaded.returncode == 0, loaded.stderr[-2000:]
+    assert loaded.stdout.strip() == "[]"
+
+
+def test_the_release_comes_from_every_topic(definitions: dg.Definitions) -> None:
+    from dagster import AssetKey
+
+    graph = definitions.resolve_asset_graph()
+    upstream, ahead = set(), {AssetKey(["publication", "release"])}
+    while ahead:
+        upstream |= ahead
+        ahead = {parent for key in ahead for parent in graph.get(key).parent_keys} - upstream
+    assert {key.path[0] for key in upstream} == {
+        "topic", "raw", "admission", "staging", "intermediate", "marts", "evidence", "publication",
+    }  # fmt: skip
+    topics = {key.path[1] for key in upstream if key.path[0] == "topic"}
+    assert topics >= {"participation-events", "outcome-events", "study-events"}
+
+
+def test_every_asset_and_none_twice_is_in_the_job(definitions: dg.Definitions) -> None:
+    job = definitions.resolve_job_def("build_warehouse")
+    graph = definitions.resolve_asset_graph()
+    assert set(job.asset_layer.executable_asset_keys) == set(graph.materializable_asset_keys)
+
+
+def test_every_rule_is_a_check_and_only_those_of_evidence_block(definitions: dg.Definitions) -> None:
+    from pipelines.defs.evidence.assets import suite_of
+    from pipelines.evidence.rows import TABLES
+    from pipelines.quality.suites import RAW_SUITES
+
+    specs = [
+        spec
+        for asset in definitions.resolve_asset_graph().assets_defs
+        for spec in asset.check_specs
+        if spec.asset_key.path[0] in ("admission", "evidence")
+    ]
+    expected = {("admission", name, rule.name) for name, suite in RAW_SUITES.items() for rule in suite.rules}
+    for name, table in TABLES.items():
+        expected |= {("evidence", name, rule.name) for rule in suite_of(table).rules}
+    assert {(*spec.asset_key.path[:2], spec.name) for spec in specs} == expected
+    assert {spec.asset_key.path[0] for spec in specs if spec.blocking} == {"evidence"}
+
+
+def test_what_we_leave_out_of_dagster_dbt_is_still_there_to_be_left_out() -> None:
+    from dagster_dbt import DbtCliResource
+
+    from pipelines.defs.transformation.assets import dbt_resource
+
+    for name in ("_cli_version", "_initialize_dbt_core_adapter"):
+        assert name in vars(DbtCliResource)
+    resource = dbt_resource()
+    assert isinstance(resource._cli_version, Version)
+    assert resource._initialize_dbt_core_adapter([]) is None
