@@ -8,7 +8,7 @@ from __future__ import annotations
 import fnmatch
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -172,7 +172,7 @@ def _path() -> str:
     return f"{Path(sys.executable).parent}{os.pathsep}{rest}"
 
 
-def ports_of(names: Sequence[str]) -> dict[str, int]:
+def ports_of(names: Collection[str]) -> dict[str, int]:
     """The ports that the processes `names` open."""
     owners = {"kafka-controller": "kafka", "dagster": "dagster-webserver"}
     return {port: number for port, number in stack_env.ports().items() if owners.get(port, port) in names}

@@ -41,7 +41,7 @@ def up(
         check_disk(folder, StackSettings.load().min_free_mib)
         supervisor = Supervisor(folder)
         end_orphans(supervisor, narrator)
-        stack_env.record(ports or {})
+        stack_env.record(ports or {}, in_use=ports_of(supervisor.running()))
         narrator.say("folder", "preparing")
         prepare_folder()
         narrator.say("folder", "ready")
@@ -121,7 +121,7 @@ def _only_one() -> Iterator[None]:
 
 def _prepare(supervisor: Supervisor, without: Sequence[str], narrator: Narrator) -> list[Process]:
     stack = StackSettings.load()
-    running = {name for name, state in supervisor.states().items() if state.is_running}
+    running = supervisor.running()
     class_path = []
     if stack.kafka_embedded:
         class_path = jars.class_path(lambda done, total: narrator.say("kafka", f"jars {done}/{total}"))

@@ -6,7 +6,7 @@ What the settings mean is in `services.runtime.settings`; here is which of them 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -84,10 +84,11 @@ def prepare_home() -> Path:
     return folder
 
 
-def record(ports: Mapping[str, int]) -> None:
+def record(ports: Mapping[str, int], in_use: Collection[str] = ()) -> None:
     """Writes `stack.env`: what it says already, then the environment, then `ports` by their short names.
 
-    Passwords that are missing are generated; none is ever changed.
+    Passwords that are missing are generated; none is ever changed. Raises StackError when the port of a
+    running process, whose name is in `in_use`, would change.
     """
     path = home() / "stack.env"
     # The URL of a server elsewhere has its port; `ports` are those of our own.
@@ -95,10 +96,22 @@ def record(ports: Mapping[str, int]) -> None:
     values = _read(path)
     values |= {name: secrets.token_urlsafe(24) for name in _PASSWORDS if name not in values}
     _write(path, values)  # once for the settings classes to read, with passwords
-    values |= _current() | overrides
+    changed = _current() | overrides
+    _check_unchanged(values, changed, in_use)
+    values |= changed
     if values["CIRCLES_STACK_KAFKA_EMBEDDED"] == "true":
         values["CIRCLES_KAFKA_BOOTSTRAP"] = f"127.0.0.1:{values['CIRCLES_STACK_KAFKA_PORT']}"
     _write(path, values)
+
+
+def _check_unchanged(before: Mapping[str, str], after: Mapping[str, str], in_use: Collection[str]) -> None:
+    for name in PORTS.keys() & set(in_use):
+        old, new = before.get(PORTS[name]), after.get(PORTS[name])
+        if old is not None and old != new:
+            raise StackError(
+                f"{name} runs on port {old}; it cannot move to {new} meanwhile.",
+                "`circles down` first, then `circles up` with the new port.",
+            )
 
 
 def make_secrets() -> None:

@@ -46,7 +46,7 @@ class Starting:
 
     def run(self) -> None:
         """Returns when everything is ready. Raises StackError for what does not start or come to life."""
-        running = {name for name, state in self.supervisor.states().items() if state.is_running}
+        running = self.supervisor.running()
         while self.waiting:
             for name in self._due():
                 self._begin(name, name in running)

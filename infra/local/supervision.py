@@ -147,6 +147,10 @@ class Supervisor:
         except (OSError, xmlrpc.client.Error):
             return {}
 
+    def running(self) -> set[str]:
+        """Names of the processes that run, or are on the way up or down."""
+        return {name for name, state in self.states().items() if state.is_running}
+
     def reload(self) -> None:
         """Takes over a changed configuration. Processes whose section is the same go on undisturbed."""
         ((added, changed, removed),) = self._rpc.reloadConfig()

@@ -61,6 +61,15 @@ def test_a_port_is_recorded_and_later_commands_find_it(home: Path) -> None:
     assert stack_env.ports()["kafka"] == 29092
 
 
+def test_a_running_process_keeps_its_port(home: Path) -> None:
+    _recorded(home, postgres=25432)
+    stack_env.record({"postgres": 25432, "kafka": 29092}, in_use=["postgres"])
+    with pytest.raises(StackError, match="postgres runs on port 25432") as refusal:
+        stack_env.record({"postgres": 25433}, in_use=["postgres"])
+    assert "circles down" in refusal.value.next_step
+    assert PostgresSettings.load().port == 25432
+
+
 def test_a_setting_of_the_environment_is_recorded(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CIRCLES_POSTGRES_DATABASE_PUBLISHED", "elsewhere")
     _recorded(home)
