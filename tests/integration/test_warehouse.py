@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import pandas as pd
 import psycopg2
 import pytest
 import yaml
@@ -380,6 +381,31 @@ class TestSecondBuild:
                 twin = by_key[tuple(row[part] for part in table.key)]
                 for number in ("estimate", "se", "ci_low", "ci_high"):
                     assert _agree(row[number], twin[number])
+
+
+class TestBlockingChecks:
+    def test_a_bad_table_is_never_released(
+        self, warehouse: Warehouse, second: Before, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from pipelines.definitions import defs
+        from pipelines.defs.evidence import assets as evidence
+
+        def with_an_impossible_interval(candidate: pd.DataFrame) -> pd.DataFrame:
+            rows = control(candidate)
+            return rows.assign(ci_low=rows["estimate"].map(lambda each: None if each is None else each + 1))
+
+        monkeypatch.setattr(evidence, "control", with_an_impossible_interval)
+        before = warehouse.published("SELECT * FROM evidence.releases")
+        tables = [evidence.evidence_key(name) for name in TABLES]
+        result = defs.resolve_job_def("build_warehouse").execute_in_process(
+            instance=dg.DagsterInstance.ephemeral(),
+            asset_selection=[*tables, dg.AssetKey(["publication", "release"])],
+            raise_on_error=False,
+        )
+        assert not result.success
+        broken = {each.check_name for each in result.get_asset_check_evaluations() if not each.passed}
+        assert broken == {"interval_contains_estimate"}
+        assert warehouse.published("SELECT * FROM evidence.releases") == before
 
 
 class TestSensor:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -87,3 +88,9 @@ def _lock(folder: Path) -> Iterator[None]:
     with (folder / ".lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+if __name__ == "__main__":
+    # For a shell that runs dbt by hand. Holds the lake's password: read it into the shell, write it nowhere.
+    for name, value in environment().items():
+        print(f"export {name}={shlex.quote(value)}")
