@@ -54,7 +54,7 @@ def _open_lake() -> Any:
     from services.runtime.lake import open_lake
 
     try:
-        return open_lake()
+        return open_lake(read_only=True)
     except duckdb.Error as error:
         raise StackError(
             f"The lake cannot be opened: {_first_line(error)}",

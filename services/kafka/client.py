@@ -22,6 +22,8 @@ def connection_options(settings: KafkaSettings) -> dict[str, Any]:
     options: dict[str, Any] = {
         "bootstrap_servers": settings.bootstrap.split(","),
         "security_protocol": settings.security_protocol,
+        # The default waits up to 30 s after a broker is back.
+        "reconnect_backoff_max_ms": 1000,
     }
     if settings.security_protocol.startswith("SASL"):
         options |= {

@@ -13,10 +13,11 @@ import psycopg2
 from circles.engagement.v1.group_engagement_pb2 import GroupEngagement
 from circles.failures.v1 import failed_event_pb2
 from google.protobuf.message import DecodeError
-from kafka import KafkaConsumer
+from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
 from services.kafka.client import KafkaUnavailable, admin, consumer, producer, topic_ids
+from services.kafka.topics import topic
 from services.live.view import write
 from services.runtime.failures import foreign_record
 from services.runtime.heartbeat import beat
@@ -56,7 +57,9 @@ def _session(stop: threading.Event) -> None:
         stack.enter_context(contextlib.closing(connection))
         reader = consumer(kafka, group_id=SERVICE, auto_offset_reset="earliest", enable_auto_commit=False)
         stack.enter_context(contextlib.closing(reader))
-        reader.subscribe([METRICS])
+        # Assigned, not subscribed: after kill -9 a group would wait for the dead member to expire. Two
+        # live processes write the same figures, which is harmless.
+        reader.assign([TopicPartition(METRICS, number) for number in range(topic(METRICS).partitions)])
         count_written = 0
         while not stop.is_set():
             records = [

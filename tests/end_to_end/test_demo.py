@@ -30,6 +30,8 @@ from services.kafka.client import producer
 from services.kafka.topics import topic
 from services.runtime.lake import open_lake
 from services.runtime.settings import IngestionSettings, KafkaSettings, PostgresSettings, ReaderSettings
+from services.simulator.community import Community
+from tests.kills import live_figures, post_while_killing, recount
 from tests.partners import Partner, attended, lake_rows, new_partner, published_rows, wait_until_quiet
 from tests.stacks import Stack, wait_until
 
@@ -46,6 +48,11 @@ WAVES = {
 }
 ARMS = {"btheb": "BtheB", "tau": "TAU"}
 
+STAGED = " UNION ALL ".join(
+    f"SELECT tenant_id, event_id FROM staging.stg_{each}__events"
+    for each in ("participation", "outcomes", "groups", "studies")
+)
+
 
 @dataclass(frozen=True)
 class Partners:
@@ -54,6 +61,7 @@ class Partners:
     nine_people: Partner
     half_consenting: Partner
     careless: Partner
+    killed: Partner
     foreign: str
     printed: str
 
@@ -69,10 +77,12 @@ def built(stack: Stack) -> Iterator[Partners]:
     _post_conflict_and_retraction(careless)
     foreign = f"foreign-{uuid.uuid4().hex[:6]}"
     _write_past_the_gateway(foreign)
+    killed = new_partner(stack, "killed")
+    post_while_killing(killed, killed_events(), ["ingestion", "engagement", "landing"])
     result = stack.circles("demo", "--keep", "--events", str(COUNT_EVENTS))
     if result.returncode != 0:
         pytest.fail(f"circles demo failed:\n{result.stdout[-3000:]}\n{result.stderr[-3000:]}", pytrace=False)
-    yield Partners(nine, half, careless, foreign, result.stdout)
+    yield Partners(nine, half, careless, killed, foreign, result.stdout)
 
 
 def test_the_trial_equals_an_independent_computation(built: Partners) -> None:
@@ -202,6 +212,18 @@ def test_every_acknowledged_event_is_in_staging_once(built: Partners) -> None:
     assert counts["synthetic-community"] == (COUNT_EVENTS, COUNT_EVENTS)
     assert counts["beat-the-blues"] == (681, 681)
     assert counts["southern-women"] == (122, 122)
+
+
+def killed_events() -> list[Any]:
+    return list(Community(5, COUNT_EVENTS).events())
+
+
+def test_counts_are_exact_although_services_were_killed_meanwhile(built: Partners) -> None:
+    """kill -9 of gateway, worker and landing in the middle of a community: staging and live are exact."""
+    events = killed_events()
+    rows = lake_rows(f"SELECT event_id FROM ({STAGED}) WHERE tenant_id = ?", built.killed.tenant_id)
+    assert sorted(row[0] for row in rows) == sorted(event.event_id for event in events)
+    assert live_figures(built.killed) == recount(built.killed, events)
 
 
 def test_an_analyst_reads_evidence_and_nothing_else(built: Partners) -> None:

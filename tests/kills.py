@@ -1,0 +1,105 @@
+"""Killing services in the middle of a community, and the oracle that tells whether the counts are exact.
+
+The oracle is the generator's own list of events, counted by the definition of the live figures.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import random
+import signal
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+from circles.participation.v1.participation_event_pb2 import ParticipationEvent
+
+from services.client import Summary
+from services.engagement.buckets import ACTIVE_KINDS
+from services.ingestion.pseudonyms import Pseudonymiser
+from services.runtime.settings import IngestionSettings
+from tests.partners import Partner, lake_rows, published_rows
+from tests.stacks import Stack, wait_until
+
+TABLES = ("participation_events", "outcome_events", "group_events", "study_events")
+
+
+class Posting(threading.Thread):
+    def __init__(self, partner: Partner, events: Sequence[Any]) -> None:
+        super().__init__()
+        self.partner = partner
+        self.events = events
+        self.summary: Summary | None = None
+
+    def run(self) -> None:
+        with self.partner.client(patience_seconds=120) as client:
+            self.summary = client.post(self.events)
+
+
+def post_while_killing(partner: Partner, events: Sequence[Any], victims: Sequence[str]) -> None:
+    """Posts a part of the events for each victim, and kills it meanwhile. Everything must be accepted."""
+    size = math.ceil(len(events) / len(victims))
+    for i, victim in enumerate(victims):
+        posting = Posting(partner, events[i * size : (i + 1) * size])
+        posting.start()
+        kill_in_the_middle(partner.stack, victim)
+        posting.join()
+        assert posting.summary is not None and posting.summary.count_accepted == len(posting.events)
+
+
+def kill_in_the_middle(stack: Stack, victim: str) -> None:
+    time.sleep(random.uniform(0.05, 0.5))
+    pid = stack.pid(victim)
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: stack.pid(victim) not in (None, pid) and stack.is_healthy(victim), f"a new {victim}")
+
+
+def landed_ids(partner: Partner) -> list[str]:
+    """Ids of rows; a batch that was repeated has landed twice, under one identity."""
+    columns = "tenant_id, event_id, body_hash, kafka_partition, kafka_offset, event_index"
+    union = " UNION ALL ".join(f"SELECT {columns}, '{table}' AS origin FROM raw.{table}" for table in TABLES)
+    rows = lake_rows(
+        "SELECT event_id, count(DISTINCT body_hash), count(*), "
+        "count(DISTINCT (origin, kafka_partition, kafka_offset, event_index)) "
+        f"FROM ({union}) WHERE tenant_id = ? GROUP BY event_id ORDER BY event_id",
+        partner.tenant_id,
+    )
+    assert all(bodies == 1 and rows == places for _, bodies, rows, places in rows)
+    return [row[0] for row in rows]
+
+
+Figures = dict[tuple[str, int], tuple[int, int, int, int, int]]
+
+
+def live_figures(partner: Partner) -> Figures:
+    rows = published_rows(
+        "SELECT group_id, window_hours, extract(epoch FROM as_of)::bigint, count_events, "
+        "count_active_participants, count_replies, count_attendances "
+        "FROM live.group_engagement WHERE tenant_id = %s",
+        partner.tenant_id,
+    )
+    return {(row[0], row[1]): tuple(row[2:]) for row in rows}
+
+
+def recount(partner: Partner, events: Sequence[Any]) -> Figures:
+    """The definition of the live figures, straight from what was posted."""
+    pseudonymiser = Pseudonymiser.from_file(IngestionSettings.load().pseudonym_key_file)
+    by_group: dict[str, list[ParticipationEvent]] = defaultdict(list)
+    for event in events:
+        if isinstance(event, ParticipationEvent):
+            by_group[pseudonymiser.pseudonym(partner.tenant_id, "grp", event.group_ref)].append(event)
+    expected: Figures = {}
+    for group, acts in by_group.items():
+        newest = max(act.occurred_at.seconds for act in acts)
+        as_of = newest - newest % 300 + 300
+        for hours in (1, 24):
+            inside = [act for act in acts if act.occurred_at.seconds >= as_of - hours * 3600]
+            kinds = [act.WhichOneof("kind") for act in inside]
+            active = {act.participant_ref for act in inside if act.WhichOneof("kind") in ACTIVE_KINDS}
+            replies, attendances = kinds.count("reply_posted"), kinds.count("session_attended")
+            expected[group, hours] = (as_of, len(inside), len(active - {""}), replies, attendances)
+    return expected
