@@ -40,6 +40,7 @@ def up(
     with _only_one():
         check_disk(folder, StackSettings.load().min_free_mib)
         supervisor = Supervisor(folder)
+        _end_mute(supervisor, narrator)
         end_orphans(supervisor, narrator)
         stack_env.record(ports or {}, in_use=ports_of(supervisor.running()))
         narrator.say("folder", "preparing")
@@ -73,6 +74,14 @@ def down(narrator: Narrator | None = None) -> None:
             supervisor.shut_down()
         end_orphans(supervisor, narrator)
         supervisor.clean_up()
+
+
+def _end_mute(supervisor: Supervisor, narrator: Narrator) -> None:
+    """Ends a supervisor that cannot be talked to: a cleaner of temporary files may have taken its socket."""
+    if supervisor.is_alive() and not supervisor.answers():
+        narrator.say("supervisor", "does not answer; ending it and its processes")
+        supervisor.shut_down()
+        narrator.say("supervisor", "stopped")
 
 
 def end_orphans(supervisor: Supervisor, narrator: Narrator) -> None:

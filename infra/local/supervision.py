@@ -102,6 +102,7 @@ class Supervisor:
 
     def configure(self, processes: Iterable[Process]) -> None:
         """Writes the configuration, for its owner alone: the environment of Dagster has a password."""
+        _make_private(self.socket.parent)
         self.configuration.touch(mode=0o600)
         self.configuration.write_text(configuration(self, processes))
 
@@ -194,6 +195,8 @@ class Supervisor:
         """Removes the traces of a supervisor that is gone."""
         self.pid_file.unlink(missing_ok=True)
         self.socket.unlink(missing_ok=True)
+        if self.socket.parent != self.pid_file.parent and self.socket.parent.exists():
+            self.socket.parent.rmdir()
 
     def orphans(self) -> list[Orphan]:
         """Processes that this folder's supervisor started and that outlived it."""
@@ -221,7 +224,7 @@ class Supervisor:
         if len(os.fsencode(inside)) <= SOCKET_PATH_LIMIT:
             return inside
         mark = hashlib.sha256(os.fsencode(self.folder)).hexdigest()[:12]
-        return _private_folder(Path(tempfile.gettempdir()) / f"circles-{os.getuid()}-{mark}") / "s"
+        return Path(tempfile.gettempdir()) / f"circles-{os.getuid()}-{mark}" / "s"
 
     @property
     def _rpc(self) -> Any:
@@ -295,13 +298,12 @@ def _state(info: Mapping[str, object]) -> State:
     )
 
 
-def _private_folder(path: Path) -> Path:
-    """`path`, made for this user alone. Raises StackError when someone else was there first."""
+def _make_private(path: Path) -> None:
+    """Makes folder `path` for this user alone. Raises StackError when someone else was there first."""
     path.mkdir(mode=0o700, exist_ok=True)
     status = path.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
         raise StackError(f"{path} belongs to someone else or is open to others.", "Remove it, or set TMPDIR.")
-    return path
 
 
 def _wait(condition: Callable[[], bool], seconds: float) -> bool:

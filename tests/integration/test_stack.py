@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from infra.local.supervision import Supervisor
 from tests.stacks import NO_DAGSTER, SERVERS_ONLY, Stack, free_ports, wait_until
 
 pytestmark = pytest.mark.stack
@@ -96,6 +97,15 @@ def _leave_stale_pids(stack: Stack) -> None:
     (stack.home / "run" / "supervisord.pid").write_text(str(os.getpid()))
     postmaster = stack.home / "postgres" / "data" / "postmaster.pid"
     postmaster.write_text(f"{os.getpid()}\n{postmaster.parent}\n")
+
+
+def test_a_supervisor_whose_socket_is_gone_is_replaced(spare: Stack) -> None:
+    before = _supervisor(spare)
+    Supervisor(spare.home).socket.unlink()
+    result = spare.up(*SERVERS_ONLY)
+    assert result.returncode == 0, result.stderr
+    assert _supervisor(spare) != before
+    assert spare.is_healthy("kafka")
 
 
 def test_a_taken_port_is_named_with_its_holder_and_setting(

@@ -63,10 +63,14 @@ def test_secrets_reach_dagster_only_and_whole(prepared: Path, monkeypatch: pytes
 
 def test_a_long_path_gets_a_socket_elsewhere_that_is_private(tmp_path: Path) -> None:
     supervisor = Supervisor(tmp_path / ("long" * 30))
+    (supervisor.folder / "run").mkdir(parents=True)
+    supervisor.configure([])
     assert len(os.fsencode(supervisor.socket)) <= SOCKET_PATH_LIMIT
     assert stat.S_IMODE(supervisor.socket.parent.stat().st_mode) == 0o700
-    assert supervisor.socket == Supervisor(tmp_path / ("long" * 30)).socket
+    assert supervisor.socket == Supervisor(supervisor.folder).socket
     assert supervisor.socket != Supervisor(tmp_path / ("long" * 31)).socket
+    supervisor.clean_up()
+    assert not supervisor.socket.parent.exists()
 
 
 def test_a_pid_of_another_program_is_no_supervisor(prepared: Path) -> None:
