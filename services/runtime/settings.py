@@ -84,11 +84,19 @@ class PostgresSettings(_Fragment):
 
     def dsn(self, database: str) -> str:
         """A libpq keyword string. Holds the password: never log it."""
-        password = self.password.get_secret_value()
-        return (
-            f"host={self.host} port={self.port} user={self.user} password={password} "
-            f"dbname={database} sslmode={self.sslmode} connect_timeout=10"
+        from psycopg2.extensions import make_dsn
+
+        # None leaves a keyword out; an empty one would take the next keyword for its value.
+        dsn: str = make_dsn(
+            host=self.host,
+            port=self.port,
+            user=self.user,
+            password=self.password.get_secret_value() or None,
+            dbname=database,
+            sslmode=self.sslmode,
+            connect_timeout=10,
         )
+        return dsn
 
 
 class LakeSettings(_Fragment):
