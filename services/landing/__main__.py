@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import signal
 import sys
 import threading
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from services.runtime.heartbeat import beat
 from services.runtime.lake import open_lake
 from services.runtime.logs import configure_logging
 from services.runtime.postgres import PostgresUnavailable, connect
+from services.runtime.sessions import RETRY_SECONDS, run_sessions
 from services.runtime.settings import (
     KafkaSettings,
     LakeSettings,
@@ -33,29 +33,18 @@ log = logging.getLogger("services.landing")
 
 SERVICE = "landing"
 LANDING_LOCK = 0x6C616E64  # "land": one landing process per lake
-RETRY_SECONDS = 2.0
 PASSING = (KafkaUnavailable, PostgresUnavailable, KafkaError, duckdb.Error, psycopg2.Error)
 
 
 def main() -> int:
+    """Exit code 3: a topic was made anew, and a person must decide."""
     configure_logging(SERVICE)
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    beat(SERVICE, "starting")
-    while not stop.is_set():
-        try:
-            _session(stop)
-        except TopicRecreated as alarm:
-            log.error("%s", alarm)
-            beat(SERVICE, "waiting")
-            return 3
-        except PASSING as error:
-            log.warning(
-                "session ended: %s; next in %.0f s", type(error).__name__, RETRY_SECONDS, exc_info=error
-            )
-            beat(SERVICE, "waiting")
-            stop.wait(RETRY_SECONDS)
+    try:
+        run_sessions(SERVICE, _session, PASSING)
+    except TopicRecreated as alarm:
+        log.error("%s", alarm)
+        beat(SERVICE, "waiting")
+        return 3
     return 0
 
 

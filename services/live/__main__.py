@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
-import signal
 import sys
 import threading
 from typing import Any
@@ -23,30 +21,18 @@ from services.runtime.failures import foreign_record
 from services.runtime.heartbeat import beat
 from services.runtime.logs import configure_logging
 from services.runtime.postgres import PostgresUnavailable, connect
+from services.runtime.sessions import run_sessions
 from services.runtime.settings import KafkaSettings, PostgresSettings, QuarantineSettings
-
-log = logging.getLogger("services.live")
 
 SERVICE = "live"
 METRICS = "engagement-metrics"
 FAILED = "failed-events"
-RETRY_SECONDS = 2.0
 PASSING = (KafkaUnavailable, PostgresUnavailable, KafkaError, psycopg2.Error)
 
 
 def main() -> int:
     configure_logging(SERVICE)
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    beat(SERVICE, "starting")
-    while not stop.is_set():
-        try:
-            _session(stop)
-        except PASSING as error:
-            log.warning("session ended: %s", type(error).__name__, exc_info=error)
-            beat(SERVICE, "waiting")
-            stop.wait(RETRY_SECONDS)
+    run_sessions(SERVICE, _session, PASSING)
     return 0
 
 

@@ -73,7 +73,7 @@ def _attach_statement(
         options.append(f"SNAPSHOT_VERSION {int(snapshot)}")
     if read_only or snapshot is not None:
         options.append("READ_ONLY")
-    dsn = _quoted(postgres.dsn(postgres.database_lake))
+    dsn = _quoted(postgres.dsn_with_password_file(postgres.database_lake))
     return f"ATTACH 'ducklake:postgres:{dsn}' AS lake ({', '.join(options)})"
 
 

@@ -84,17 +84,33 @@ class PostgresSettings(_Fragment):
 
     def dsn(self, database: str) -> str:
         """A libpq keyword string. Holds the password: never log it."""
+        # None leaves a keyword out; an empty one would take the next keyword for its value.
+        return self._dsn(database, password=self.password.get_secret_value() or None)
+
+    def dsn_with_password_file(self, database: str) -> str:
+        """The same without the password, for DuckDB and dbt, which print it when they cannot connect."""
+        path = home() / "secrets" / f"{self.user}.pgpass"
+        escaped = self.password.get_secret_value().replace("\\", "\\\\").replace(":", "\\:")
+        line = f"*:*:*:{self.user}:{escaped}\n"
+        if not path.exists() or path.read_text() != line:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            temporary = path.with_suffix(f".{os.getpid()}")
+            temporary.touch(mode=0o600)
+            temporary.write_text(line)
+            temporary.replace(path)
+        return self._dsn(database, passfile=str(path))
+
+    def _dsn(self, database: str, **access: str | None) -> str:
         from psycopg2.extensions import make_dsn
 
-        # None leaves a keyword out; an empty one would take the next keyword for its value.
         dsn: str = make_dsn(
             host=self.host,
             port=self.port,
             user=self.user,
-            password=self.password.get_secret_value() or None,
             dbname=database,
             sslmode=self.sslmode,
             connect_timeout=10,
+            **access,
         )
         return dsn
 

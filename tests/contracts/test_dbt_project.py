@@ -85,7 +85,7 @@ def test_no_statistics_are_sent() -> None:
 
 def test_the_lakes_password_is_named_so_that_dbt_never_logs_it() -> None:
     variables = re.findall(r"env_var\('(\w+)'", (DBT / "profiles.yml").read_text())
-    assert [name for name in variables if "DSN" in name] == ["DBT_ENV_SECRET_CIRCLES_LAKE_DSN"]
+    assert [name for name in variables if "DSN" in name] == ["CIRCLES_DBT_LAKE_DSN"]
 
 
 def described() -> Iterator[tuple[str, dict[str, Any]]]:

@@ -28,10 +28,10 @@ def target() -> Path:
 
 
 def environment() -> dict[str, str]:
-    """What `profiles.yml` reads. dbt logs no variable with the prefix DBT_ENV_SECRET_."""
+    """What `profiles.yml` reads. No password is among it."""
     lake, postgres = LakeSettings.load(), PostgresSettings.load()
     return {
-        "DBT_ENV_SECRET_CIRCLES_LAKE_DSN": postgres.dsn(postgres.database_lake),
+        "CIRCLES_DBT_LAKE_DSN": postgres.dsn_with_password_file(postgres.database_lake),
         "CIRCLES_DBT_LAKE_DATA_PATH": str(lake.data_path),
         "CIRCLES_DBT_EXTENSION_DIRECTORY": str(lake.extension_directory),
         "CIRCLES_DBT_THREADS": str(lake.threads),
@@ -91,6 +91,6 @@ def _lock(folder: Path) -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    # For a shell that runs dbt by hand. Holds the lake's password: read it into the shell, write it nowhere.
+    # For a shell that runs dbt by hand.
     for name, value in environment().items():
         print(f"export {name}={shlex.quote(value)}")
