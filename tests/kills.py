@@ -39,22 +39,24 @@ class Posting(threading.Thread):
             self.summary = client.post(self.events)
 
 
-def post_while_killing(partner: Partner, events: Sequence[Any], victims: Sequence[str]) -> None:
+def post_while_killing(
+    partner: Partner, events: Sequence[Any], victims: Sequence[str], number: signal.Signals = signal.SIGKILL
+) -> None:
     """Posts a part of the events for each victim, and kills it meanwhile. Everything must be accepted."""
     size = math.ceil(len(events) / len(victims))
     for i, victim in enumerate(victims):
         posting = Posting(partner, events[i * size : (i + 1) * size])
         posting.start()
-        kill_in_the_middle(partner.stack, victim)
+        kill_in_the_middle(partner.stack, victim, number)
         posting.join()
         assert posting.summary is not None and posting.summary.count_accepted == len(posting.events)
 
 
-def kill_in_the_middle(stack: Stack, victim: str) -> None:
+def kill_in_the_middle(stack: Stack, victim: str, number: signal.Signals) -> None:
     time.sleep(random.uniform(0.05, 0.5))
     pid = stack.pid(victim)
     assert pid is not None
-    os.kill(pid, signal.SIGKILL)
+    os.kill(pid, number)
     wait_until(lambda: stack.pid(victim) not in (None, pid) and stack.is_healthy(victim), f"a new {victim}")
 
 

@@ -69,7 +69,7 @@ class Postgres:
 
     def command(self) -> list[str]:
         """What the supervisor runs."""
-        return [*_as_ordinary_user(), str(binaries() / "postgres"), "-D", str(self.data)]
+        return [*as_ordinary_user(), str(binaries() / "postgres"), "-D", str(self.data)]
 
     def is_ready(self) -> bool:
         """Whether the server answers a query of the administrator."""
@@ -92,7 +92,7 @@ class Postgres:
         try:
             _run(
                 [
-                    *(*_as_ordinary_user(), str(binaries() / "initdb"), "-D", str(self.data)),
+                    *(*as_ordinary_user(), str(binaries() / "initdb"), "-D", str(self.data)),
                     *("-U", self.stack.postgres_admin_user, f"--pwfile={password_file}"),
                     *("--auth=scram-sha-256", "--encoding=UTF8", "--locale=C"),
                     *("--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
@@ -139,7 +139,7 @@ def binaries() -> Path:
     return Path(spec.origin).parent / "pginstall" / "bin"
 
 
-def _as_ordinary_user() -> list[str]:
+def as_ordinary_user() -> list[str]:
     """Prefix that gives up root, which PostgreSQL refuses, but may still walk through private folders."""
     if os.geteuid() != 0:
         return []
@@ -152,7 +152,8 @@ def _as_ordinary_user() -> list[str]:
     right = "+dac_read_search"
     return [
         *("setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"),
-        *(f"--inh-caps={right}", f"--ambient-caps={right}", "--"),
+        # Without the last, access(2), by which initdb looks for its neighbours, forgets the right.
+        *(f"--inh-caps={right}", f"--ambient-caps={right}", "--securebits=+no_setuid_fixup", "--"),
     ]
 
 

@@ -5,6 +5,8 @@ The count in staging after kills stands in tests/end_to_end, which has a build.
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 
 from services.simulator.community import Community
@@ -17,11 +19,15 @@ pytestmark = pytest.mark.stack
 COUNT_EVENTS = 30_000
 
 
-@pytest.mark.parametrize("victim", ["ingestion", "engagement", "landing", "live"])
-def test_counts_are_exact_after_kill_9(stack: Stack, victim: str) -> None:
+KILLS = [*((name, signal.SIGKILL) for name in ("ingestion", "engagement", "landing", "live"))]
+DRAINS = [("ingestion", signal.SIGTERM), ("engagement", signal.SIGTERM)]
+
+
+@pytest.mark.parametrize(("victim", "number"), KILLS + DRAINS)
+def test_counts_are_exact_after_a_signal(stack: Stack, victim: str, number: signal.Signals) -> None:
     partner = new_partner(stack, "killed")
     events = list(Community(len(victim), COUNT_EVENTS).events())
-    post_while_killing(partner, events, [victim, victim])
+    post_while_killing(partner, events, [victim, victim], number)
     wait_until_quiet(stack)
     assert landed_ids(partner) == sorted(event.event_id for event in events)
     assert live_figures(partner) == recount(partner, events)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import socket
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from infra.cli.figures import lag
 from infra.local import dagster, jars, processes, stack_env
 from infra.local.errors import StackError, check_disk, check_ports
 from infra.local.kafka import Kafka
+from infra.local.postgres import as_ordinary_user
 from infra.local.stack import stopping_order
 from infra.local.supervision import SOCKET_PATH_LIMIT, Supervisor, configuration
 from infra.provisioning.topics import _check_partitions, differences
@@ -187,3 +190,15 @@ def test_a_partition_that_was_never_read_lags_whole() -> None:
 def test_configuration_names_no_secret_of_a_service(prepared: Path) -> None:
     text = configuration(Supervisor(prepared), processes.processes(without=["dagster-*"]))
     assert "PASSWORD" not in text
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root starts PostgreSQL as somebody else")
+def test_whom_postgres_runs_as_passes_folders_that_only_root_may_enter(tmp_path: Path) -> None:
+    """A clone under /root, or under a private temporary folder: initdb asks by access(2) for its neighbours."""
+    private = tmp_path / "private"
+    private.mkdir(mode=0o700)
+    (private / "neighbour").touch(mode=0o755)
+    asks = f"import os; print(os.geteuid() != 0, os.access('{private}/neighbour', os.X_OK))"
+    command = [*as_ordinary_user(), sys.executable, "-c", asks]
+    answer = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert answer.stdout.split() == ["True", "True"]
