@@ -194,7 +194,7 @@ def test_configuration_names_no_secret_of_a_service(prepared: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root starts PostgreSQL as somebody else")
 def test_whom_postgres_runs_as_passes_folders_that_only_root_may_enter(tmp_path: Path) -> None:
-    """A clone under /root, or under a private temporary folder: initdb asks by access(2) for its neighbours."""
+    """A clone in a private folder: initdb asks by access(2) for its neighbours."""
     private = tmp_path / "private"
     private.mkdir(mode=0o700)
     (private / "neighbour").touch(mode=0o755)
