@@ -6,6 +6,7 @@ Each step is what a user would do by hand; the data are made in the modules besi
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -158,11 +159,13 @@ def _is_pending() -> bool:
 
 
 def _bars() -> Progress:
+    # A log has no width of its own; 80 columns would cut the figures off.
+    width = None if sys.stderr.isatty() else 120
     return Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        console=Console(stderr=True),
+        console=Console(stderr=True, width=width),
     )
