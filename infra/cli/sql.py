@@ -17,7 +17,7 @@ Answer = tuple[Sequence[str], Sequence[Sequence[Any]]]
 
 def run(statement: str | None, *, published: bool, as_csv: bool) -> None:
     """Runs one statement, or reads statements from the terminal. Raises StackError for a wrong one."""
-    connection = _open_published() if published else _open_lake()
+    connection = open_published() if published else _open_lake()
     with closing(connection):
         ask = _ask_published if published else _ask_lake
         if statement is not None:
@@ -62,7 +62,8 @@ def _open_lake() -> Any:
         ) from error
 
 
-def _open_published() -> Any:
+def open_published() -> Any:
+    """A connection to the published tables, with an analyst's role. Each statement is its own transaction."""
     import psycopg2
 
     postgres, readers = PostgresSettings.load(), ReaderSettings.load()

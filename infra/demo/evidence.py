@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import click
-import psycopg2
 
+from infra.cli.sql import open_published
 from infra.cli.tables import print_table
 from infra.demo import beat_the_blues, southern_women
-from services.runtime.settings import PostgresSettings, ReaderSettings, StackSettings
+from services.runtime.settings import StackSettings
 from services.simulator import community
 
 _COMPARISON = """
@@ -59,7 +59,7 @@ _WORDS = "n, mean and SD of the total; Hedges g with its 95 % interval, arm minu
 
 def print_evidence(community_tenant: str) -> None:
     """Prints the three sources' tables."""
-    with contextlib.closing(_analyst()) as connection:
+    with contextlib.closing(open_published()) as connection:
         _title(
             "Beat-the-Blues trial (public data): a computerised programme against usual care, BDI-II.",
             "Not a support group. " + _WORDS,
@@ -84,17 +84,6 @@ def print_where_to_look(*, is_kept: bool) -> None:
         click.echo("then `circles status` shows the addresses (Dagster, gRPC, SQL).")
     click.echo('Tables: `circles sql --published "select * from evidence.controlled_comparison"`')
     click.echo('What a column means: `circles sql --published "select * from evidence.data_dictionary"`')
-
-
-def _analyst() -> Any:
-    postgres, reader = PostgresSettings.load(), ReaderSettings.load()
-    return psycopg2.connect(
-        host=postgres.host,
-        port=postgres.port,
-        dbname=postgres.database_published,
-        user="circles_analyst",
-        password=reader.analyst_password.get_secret_value(),
-    )
 
 
 def _title(first: str, second: str) -> None:

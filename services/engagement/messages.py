@@ -12,8 +12,8 @@ from circles.participation.v1.participation_event_envelope_pb2 import Participat
 from google.protobuf.message import DecodeError
 
 from services.engagement.buckets import Act, Bucket, BucketKey, PartitionState, WindowFigures, hash64
+from services.kafka.topics import MAX_ENVELOPE_EVENTS
 
-MAX_EVENTS = 500
 DATA_CLASSES = (1, 2, 3)
 
 
@@ -40,7 +40,7 @@ def acts(key: bytes | None, value: bytes | None) -> list[Act]:
         envelope.tenant_id.encode() == key != b""
         and envelope.data_class in DATA_CLASSES
         and envelope.HasField("received_at")
-        and 1 <= len(events) <= MAX_EVENTS
+        and 1 <= len(events) <= MAX_ENVELOPE_EVENTS
         and all(_is_event(event) for event in events)
     )
     if not is_ours:

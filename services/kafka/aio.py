@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from typing import Any
 
+from services.kafka.client import sasl_options
 from services.runtime.settings import KafkaSettings
 
 
@@ -14,12 +15,6 @@ def aiokafka_options(settings: KafkaSettings) -> dict[str, Any]:
         "bootstrap_servers": settings.bootstrap,
         "security_protocol": settings.security_protocol,
     }
-    if settings.security_protocol.startswith("SASL"):
-        options |= {
-            "sasl_mechanism": settings.sasl_mechanism,
-            "sasl_plain_username": settings.username,
-            "sasl_plain_password": settings.password.get_secret_value(),
-        }
     if settings.security_protocol.endswith("SSL"):
         options["ssl_context"] = ssl.create_default_context(cafile=settings.ca_file)
-    return options
+    return options | sasl_options(settings)

@@ -25,15 +25,20 @@ def connection_options(settings: KafkaSettings) -> dict[str, Any]:
         # The default waits up to 30 s after a broker is back.
         "reconnect_backoff_max_ms": 1000,
     }
-    if settings.security_protocol.startswith("SASL"):
-        options |= {
-            "sasl_mechanism": settings.sasl_mechanism,
-            "sasl_plain_username": settings.username,
-            "sasl_plain_password": settings.password.get_secret_value(),
-        }
     if settings.ca_file is not None:
         options["ssl_cafile"] = str(settings.ca_file)
-    return options
+    return options | sasl_options(settings)
+
+
+def sasl_options(settings: KafkaSettings) -> dict[str, str]:
+    """Who we are; the same arguments for kafka-python and aiokafka. Empty without SASL."""
+    if not settings.security_protocol.startswith("SASL"):
+        return {}
+    return {
+        "sasl_mechanism": settings.sasl_mechanism,
+        "sasl_plain_username": settings.username,
+        "sasl_plain_password": settings.password.get_secret_value(),
+    }
 
 
 def admin(settings: KafkaSettings, **options: Any) -> KafkaAdminClient:

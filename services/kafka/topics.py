@@ -17,6 +17,9 @@ from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
+MAX_ENVELOPE_EVENTS = 500
+"""An envelope with more was not written by our gateway."""
+
 REGISTRY = Path(__file__).parents[2] / "protos" / "topics"
 
 

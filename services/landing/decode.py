@@ -1,6 +1,6 @@
 """Kafka records to Arrow tables, many at a time, with what cannot be read set aside.
 
-The shape of columns is made in `columns`; writing them is `lake`. A record is used whole or not at all.
+The shape of columns is made in `columns`; writing them is `loader`'s. A record is used whole or not at all.
 """
 
 from __future__ import annotations
@@ -18,11 +18,8 @@ from circles.failures.v1 import failed_event_pb2
 from google.protobuf.descriptor import Descriptor, FileDescriptor
 from ptars import HandlerPool, PtarsConfig
 
-from services.kafka.topics import Topic, topics
+from services.kafka.topics import MAX_ENVELOPE_EVENTS, Topic, topics
 from services.landing.columns import columns, kinds
-
-MAX_EVENTS = 500
-"""An envelope with more was not written by our gateway."""
 
 ENVELOPE_COLUMNS = ("tenant_id", "data_class", "received_at")
 
@@ -116,7 +113,7 @@ def _valid_envelopes(batch: pa.RecordBatch, records: Sequence[Record]) -> np.nda
     """Which envelopes are as the gateway writes them: bytes of another message may parse by chance."""
     events = batch.column("events")
     counts = pc.list_value_length(events).to_numpy(zero_copy_only=False)
-    is_valid: np.ndarray = (counts >= 1) & (counts <= MAX_EVENTS)
+    is_valid: np.ndarray = (counts >= 1) & (counts <= MAX_ENVELOPE_EVENTS)
     is_valid &= pc.is_valid(batch.column("received_at")).to_numpy(zero_copy_only=False)
     classes = batch.column("data_class").to_numpy()
     is_valid &= (classes >= 1) & (classes <= 3)

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 DEFAULT_HOME = ".circles"
 
@@ -29,20 +29,6 @@ class _Fragment(BaseSettings):
     def load(cls, **overrides: Any) -> Self:
         """Reads environment over `stack.env` over defaults. Raises ValidationError naming the setting."""
         return cls(_env_file=home() / "stack.env", **overrides)  # type: ignore[call-arg]
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return (init_settings, env_settings, dotenv_settings, file_secret_settings)
-
-
-SettingsT = TypeVar("SettingsT", bound=_Fragment)
 
 
 class KafkaSettings(_Fragment):
