@@ -60,6 +60,16 @@ class _EventStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EventStat
     """In Kafka, acknowledged by all in-sync replicas. Never sent before that."""
     EVENT_STATUS_REFUSED: _EventStatus.ValueType  # 2
     """Not stored anywhere. `violations` say why; repeating it unchanged is refused again."""
+    EVENT_STATUS_DUPLICATE: _EventStatus.ValueType  # 3
+    """An identical copy is in Kafka already; it counts once. Best effort: a copy that the gateway no
+    longer remembers is answered ACCEPTED, and counts once all the same.
+    """
+    EVENT_STATUS_CONFLICT: _EventStatus.ValueType  # 4
+    """Another body is known under this `event_id`. Not stored; as much best effort as DUPLICATE."""
+    EVENT_STATUS_DEFERRED: _EventStatus.ValueType  # 5
+    """In Kafka, set aside: it names an instrument that is not known here yet. Nothing to do; the operator
+    replays it once the instrument is known.
+    """
 
 class EventStatus(_EventStatus, metaclass=_EventStatusEnumTypeWrapper): ...
 
@@ -68,6 +78,16 @@ EVENT_STATUS_ACCEPTED: EventStatus.ValueType  # 1
 """In Kafka, acknowledged by all in-sync replicas. Never sent before that."""
 EVENT_STATUS_REFUSED: EventStatus.ValueType  # 2
 """Not stored anywhere. `violations` say why; repeating it unchanged is refused again."""
+EVENT_STATUS_DUPLICATE: EventStatus.ValueType  # 3
+"""An identical copy is in Kafka already; it counts once. Best effort: a copy that the gateway no
+longer remembers is answered ACCEPTED, and counts once all the same.
+"""
+EVENT_STATUS_CONFLICT: EventStatus.ValueType  # 4
+"""Another body is known under this `event_id`. Not stored; as much best effort as DUPLICATE."""
+EVENT_STATUS_DEFERRED: EventStatus.ValueType  # 5
+"""In Kafka, set aside: it names an instrument that is not known here yet. Nothing to do; the operator
+replays it once the instrument is known.
+"""
 Global___EventStatus: _TypeAlias = EventStatus  # noqa: Y015
 
 @_typing.final
@@ -132,13 +152,18 @@ class EventResult(_message.Message):
     EVENT_ID_FIELD_NUMBER: _builtins.int
     STATUS_FIELD_NUMBER: _builtins.int
     VIOLATIONS_FIELD_NUMBER: _builtins.int
+    IS_LATE_FIELD_NUMBER: _builtins.int
     index: _builtins.int
     """Position in the request, from 0."""
     event_id: _builtins.str
     """As sent. Empty when it was not a UUID."""
     status: Global___EventStatus.ValueType
+    is_late: _builtins.bool
+    """Accepted, but it occurred longer ago than live figures look back."""
     @_builtins.property
-    def violations(self) -> _containers.RepeatedCompositeFieldContainer[Global___FieldViolation]: ...
+    def violations(self) -> _containers.RepeatedCompositeFieldContainer[Global___FieldViolation]:
+        """Why it was refused, is in conflict, or was deferred."""
+
     def __init__(
         self,
         *,
@@ -146,10 +171,11 @@ class EventResult(_message.Message):
         event_id: _builtins.str = ...,
         status: Global___EventStatus.ValueType = ...,
         violations: _abc.Iterable[Global___FieldViolation] | None = ...,
+        is_late: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_id", b"event_id", "index", b"index", "status", b"status", "violations", b"violations"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_id", b"event_id", "index", b"index", "is_late", b"is_late", "status", b"status", "violations", b"violations"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

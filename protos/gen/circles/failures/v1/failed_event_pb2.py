@@ -22,20 +22,21 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from circles.common.v1 import common_pb2 as circles_dot_common_dot_v1_dot_common__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&circles/failures/v1/failed_event.proto\x12\x13\x63ircles.failures.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x89\x03\n\x0b\x46\x61iledEvent\x12\x30\n\x05stage\x18\x01 \x01(\x0e\x32!.circles.failures.v1.FailureStage\x12\x32\n\x06reason\x18\x02 \x01(\x0e\x32\".circles.failures.v1.FailureReason\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\x12\r\n\x05topic\x18\x04 \x01(\t\x12\x10\n\x08topic_id\x18\x05 \x01(\t\x12\x17\n\x0fkafka_partition\x18\x06 \x01(\r\x12\x14\n\x0ckafka_offset\x18\x07 \x01(\x03\x12-\n\tfailed_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\ttenant_id\x18\t \x01(\t\x12\x10\n\x08\x65vent_id\x18\n \x01(\t\x12\x13\n\x0b\x65vent_bytes\x18\x0b \x01(\x0c\x12\x15\n\rrecord_sha256\x18\x0c \x01(\x0c\x12\x19\n\x11record_size_bytes\x18\r \x01(\x04\x12\x19\n\x11quarantined_bytes\x18\x0e \x01(\x0c*\xb6\x01\n\x0c\x46\x61ilureStage\x12\x1d\n\x19\x46\x41ILURE_STAGE_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x46\x41ILURE_STAGE_INGESTION\x10\x01\x12\x1c\n\x18\x46\x41ILURE_STAGE_ENGAGEMENT\x10\x02\x12\x19\n\x15\x46\x41ILURE_STAGE_LANDING\x10\x03\x12\x19\n\x15\x46\x41ILURE_STAGE_STAGING\x10\x04\x12\x16\n\x12\x46\x41ILURE_STAGE_LIVE\x10\x05*\xad\x01\n\rFailureReason\x12\x1e\n\x1a\x46\x41ILURE_REASON_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x46\x41ILURE_REASON_UNREADABLE\x10\x01\x12#\n\x1f\x46\x41ILURE_REASON_INVALID_ENVELOPE\x10\x02\x12\x1b\n\x17\x46\x41ILURE_REASON_CONFLICT\x10\x03\x12\x1b\n\x17\x46\x41ILURE_REASON_DEFERRED\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&circles/failures/v1/failed_event.proto\x12\x13\x63ircles.failures.v1\x1a\x1e\x63ircles/common/v1/common.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa6\x04\n\x0b\x46\x61iledEvent\x12\x30\n\x05stage\x18\x01 \x01(\x0e\x32!.circles.failures.v1.FailureStage\x12\x32\n\x06reason\x18\x02 \x01(\x0e\x32\".circles.failures.v1.FailureReason\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\x12\r\n\x05topic\x18\x04 \x01(\t\x12\x10\n\x08topic_id\x18\x05 \x01(\t\x12\x17\n\x0fkafka_partition\x18\x06 \x01(\r\x12\x14\n\x0ckafka_offset\x18\x07 \x01(\x03\x12-\n\tfailed_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\ttenant_id\x18\t \x01(\t\x12\x10\n\x08\x65vent_id\x18\n \x01(\t\x12\x13\n\x0b\x65vent_bytes\x18\x0b \x01(\x0c\x12\x15\n\rrecord_sha256\x18\x0c \x01(\x0c\x12\x19\n\x11record_size_bytes\x18\r \x01(\x04\x12\x19\n\x11quarantined_bytes\x18\x0e \x01(\x0c\x12\x11\n\tbody_hash\x18\x0f \x01(\x10\x12\x30\n\ndata_class\x18\x10 \x01(\x0e\x32\x1c.circles.common.v1.DataClass\x12/\n\x0breceived_at\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07is_late\x18\x12 \x01(\x08\x12\x14\n\x0csealed_event\x18\x13 \x01(\x0c*\xb6\x01\n\x0c\x46\x61ilureStage\x12\x1d\n\x19\x46\x41ILURE_STAGE_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x46\x41ILURE_STAGE_INGESTION\x10\x01\x12\x1c\n\x18\x46\x41ILURE_STAGE_ENGAGEMENT\x10\x02\x12\x19\n\x15\x46\x41ILURE_STAGE_LANDING\x10\x03\x12\x19\n\x15\x46\x41ILURE_STAGE_STAGING\x10\x04\x12\x16\n\x12\x46\x41ILURE_STAGE_LIVE\x10\x05*\xad\x01\n\rFailureReason\x12\x1e\n\x1a\x46\x41ILURE_REASON_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x46\x41ILURE_REASON_UNREADABLE\x10\x01\x12#\n\x1f\x46\x41ILURE_REASON_INVALID_ENVELOPE\x10\x02\x12\x1b\n\x17\x46\x41ILURE_REASON_CONFLICT\x10\x03\x12\x1b\n\x17\x46\x41ILURE_REASON_DEFERRED\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'circles.failures.v1.failed_event_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_FAILURESTAGE']._serialized_start=493
-  _globals['_FAILURESTAGE']._serialized_end=675
-  _globals['_FAILUREREASON']._serialized_start=678
-  _globals['_FAILUREREASON']._serialized_end=851
-  _globals['_FAILEDEVENT']._serialized_start=97
-  _globals['_FAILEDEVENT']._serialized_end=490
+  _globals['_FAILURESTAGE']._serialized_start=682
+  _globals['_FAILURESTAGE']._serialized_end=864
+  _globals['_FAILUREREASON']._serialized_start=867
+  _globals['_FAILUREREASON']._serialized_end=1040
+  _globals['_FAILEDEVENT']._serialized_start=129
+  _globals['_FAILEDEVENT']._serialized_end=679
 # @@protoc_insertion_point(module_scope)

@@ -3,6 +3,7 @@
 isort:skip_file
 What could not be used, where it was found and why. Read by operators, replayed on request."""
 
+from circles.common.v1 import common_pb2 as _common_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
@@ -88,12 +89,19 @@ class FailedEvent(_message.Message):
     RECORD_SHA256_FIELD_NUMBER: _builtins.int
     RECORD_SIZE_BYTES_FIELD_NUMBER: _builtins.int
     QUARANTINED_BYTES_FIELD_NUMBER: _builtins.int
+    BODY_HASH_FIELD_NUMBER: _builtins.int
+    DATA_CLASS_FIELD_NUMBER: _builtins.int
+    RECEIVED_AT_FIELD_NUMBER: _builtins.int
+    IS_LATE_FIELD_NUMBER: _builtins.int
+    SEALED_EVENT_FIELD_NUMBER: _builtins.int
     stage: Global___FailureStage.ValueType
     reason: Global___FailureReason.ValueType
     detail: _builtins.str
     """For people; never the value that failed."""
     topic: _builtins.str
-    """Where it was found. With the stage, its identity: a repeated report counts once."""
+    """Where it was found or, at the gateway, where it would have gone. With the stage its identity, but
+    for events that the gateway deferred: those have tenant, event_id and body_hash.
+    """
     topic_id: _builtins.str
     kafka_partition: _builtins.int
     kafka_offset: _builtins.int
@@ -107,8 +115,16 @@ class FailedEvent(_message.Message):
     record_size_bytes: _builtins.int
     quarantined_bytes: _builtins.bytes
     """Foreign bytes under the operator's quarantine key. On the topic only, for at most 7 days."""
+    body_hash: _builtins.int
+    """Of an event that can be replayed, as in its envelope. With tenant and event_id its identity."""
+    data_class: _common_pb2.DataClass.ValueType
+    is_late: _builtins.bool
+    """As in the event's envelope."""
+    sealed_event: _builtins.bytes
     @_builtins.property
     def failed_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def received_at(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
         self,
         *,
@@ -126,10 +142,15 @@ class FailedEvent(_message.Message):
         record_sha256: _builtins.bytes = ...,
         record_size_bytes: _builtins.int = ...,
         quarantined_bytes: _builtins.bytes = ...,
+        body_hash: _builtins.int = ...,
+        data_class: _common_pb2.DataClass.ValueType = ...,
+        received_at: _timestamp_pb2.Timestamp | None = ...,
+        is_late: _builtins.bool = ...,
+        sealed_event: _builtins.bytes = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["failed_at", b"failed_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["failed_at", b"failed_at", "received_at", b"received_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "event_bytes", b"event_bytes", "event_id", b"event_id", "failed_at", b"failed_at", "kafka_offset", b"kafka_offset", "kafka_partition", b"kafka_partition", "quarantined_bytes", b"quarantined_bytes", "reason", b"reason", "record_sha256", b"record_sha256", "record_size_bytes", b"record_size_bytes", "stage", b"stage", "tenant_id", b"tenant_id", "topic", b"topic", "topic_id", b"topic_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body_hash", b"body_hash", "data_class", b"data_class", "detail", b"detail", "event_bytes", b"event_bytes", "event_id", b"event_id", "failed_at", b"failed_at", "is_late", b"is_late", "kafka_offset", b"kafka_offset", "kafka_partition", b"kafka_partition", "quarantined_bytes", b"quarantined_bytes", "reason", b"reason", "received_at", b"received_at", "record_sha256", b"record_sha256", "record_size_bytes", b"record_size_bytes", "sealed_event", b"sealed_event", "stage", b"stage", "tenant_id", b"tenant_id", "topic", b"topic", "topic_id", b"topic_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -27,7 +27,7 @@ from circles.groups.v1 import group_event_pb2 as circles_dot_groups_dot_v1_dot_g
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n,circles/groups/v1/group_event_envelope.proto\x12\x11\x63ircles.groups.v1\x1a\x1e\x63ircles/common/v1/common.proto\x1a#circles/groups/v1/group_event.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"U\n\x12\x41\x63\x63\x65ptedGroupEvent\x12\x11\n\tbody_hash\x18\x01 \x01(\x10\x12,\n\x05\x65vent\x18\x02 \x01(\x0b\x32\x1d.circles.groups.v1.GroupEvent\"\xc1\x01\n\x12GroupEventEnvelope\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x30\n\ndata_class\x18\x02 \x01(\x0e\x32\x1c.circles.common.v1.DataClass\x12/\n\x0breceived_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x06\x65vents\x18\x06 \x03(\x0b\x32%.circles.groups.v1.AcceptedGroupEventb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n,circles/groups/v1/group_event_envelope.proto\x12\x11\x63ircles.groups.v1\x1a\x1e\x63ircles/common/v1/common.proto\x1a#circles/groups/v1/group_event.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"|\n\x12\x41\x63\x63\x65ptedGroupEvent\x12\x11\n\tbody_hash\x18\x01 \x01(\x10\x12,\n\x05\x65vent\x18\x02 \x01(\x0b\x32\x1d.circles.groups.v1.GroupEvent\x12\x0f\n\x07is_late\x18\x03 \x01(\x08\x12\x14\n\x0csealed_event\x18\x04 \x01(\x0c\"\xc1\x01\n\x12GroupEventEnvelope\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x30\n\ndata_class\x18\x02 \x01(\x0e\x32\x1c.circles.common.v1.DataClass\x12/\n\x0breceived_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x06\x65vents\x18\x06 \x03(\x0b\x32%.circles.groups.v1.AcceptedGroupEventb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,7 +35,7 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'circles.groups.v1.group_eve
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ACCEPTEDGROUPEVENT']._serialized_start=169
-  _globals['_ACCEPTEDGROUPEVENT']._serialized_end=254
-  _globals['_GROUPEVENTENVELOPE']._serialized_start=257
-  _globals['_GROUPEVENTENVELOPE']._serialized_end=450
+  _globals['_ACCEPTEDGROUPEVENT']._serialized_end=293
+  _globals['_GROUPEVENTENVELOPE']._serialized_start=296
+  _globals['_GROUPEVENTENVELOPE']._serialized_end=489
 # @@protoc_insertion_point(module_scope)

@@ -26,7 +26,7 @@ from circles.common.v1 import common_pb2 as circles_dot_common_dot_v1_dot_common
 from circles.groups.v1 import group_event_pb2 as circles_dot_groups_dot_v1_dot_group__event__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%circles/groups/v1/group_service.proto\x12\x11\x63ircles.groups.v1\x1a\x1e\x63ircles/common/v1/common.proto\x1a#circles/groups/v1/group_event.proto\"G\n\x16PostGroupEventsRequest\x12-\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x1d.circles.groups.v1.GroupEvent\"J\n\x17PostGroupEventsResponse\x12/\n\x07results\x18\x01 \x03(\x0b\x32\x1e.circles.common.v1.EventResult2x\n\x0cGroupService\x12h\n\x0fPostGroupEvents\x12).circles.groups.v1.PostGroupEventsRequest\x1a*.circles.groups.v1.PostGroupEventsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%circles/groups/v1/group_service.proto\x12\x11\x63ircles.groups.v1\x1a\x1e\x63ircles/common/v1/common.proto\x1a#circles/groups/v1/group_event.proto\"G\n\x16PostGroupEventsRequest\x12-\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x1d.circles.groups.v1.GroupEvent\"J\n\x17PostGroupEventsResponse\x12/\n\x07results\x18\x01 \x03(\x0b\x32\x1e.circles.common.v1.EventResult\"[\n\x18StreamGroupEventsRequest\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12-\n\x06\x65vents\x18\x02 \x03(\x0b\x32\x1d.circles.groups.v1.GroupEvent\"\x9f\x01\n\x19StreamGroupEventsResponse\x12\x1d\n\x15\x61\x63knowledged_sequence\x18\x01 \x01(\x04\x12\x1a\n\x12\x63ount_acknowledged\x18\x02 \x01(\r\x12/\n\x07results\x18\x03 \x03(\x0b\x32\x1e.circles.common.v1.EventResult\x12\x16\n\x0ewindow_batches\x18\x04 \x01(\r2\xec\x01\n\x0cGroupService\x12h\n\x0fPostGroupEvents\x12).circles.groups.v1.PostGroupEventsRequest\x1a*.circles.groups.v1.PostGroupEventsResponse\x12r\n\x11StreamGroupEvents\x12+.circles.groups.v1.StreamGroupEventsRequest\x1a,.circles.groups.v1.StreamGroupEventsResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,6 +37,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_POSTGROUPEVENTSREQUEST']._serialized_end=200
   _globals['_POSTGROUPEVENTSRESPONSE']._serialized_start=202
   _globals['_POSTGROUPEVENTSRESPONSE']._serialized_end=276
-  _globals['_GROUPSERVICE']._serialized_start=278
-  _globals['_GROUPSERVICE']._serialized_end=398
+  _globals['_STREAMGROUPEVENTSREQUEST']._serialized_start=278
+  _globals['_STREAMGROUPEVENTSREQUEST']._serialized_end=369
+  _globals['_STREAMGROUPEVENTSRESPONSE']._serialized_start=372
+  _globals['_STREAMGROUPEVENTSRESPONSE']._serialized_end=531
+  _globals['_GROUPSERVICE']._serialized_start=534
+  _globals['_GROUPSERVICE']._serialized_end=770
 # @@protoc_insertion_point(module_scope)

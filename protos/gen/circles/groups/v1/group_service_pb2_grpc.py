@@ -39,6 +39,11 @@ class GroupServiceStub:
                 request_serializer=circles_dot_groups_dot_v1_dot_group__service__pb2.PostGroupEventsRequest.SerializeToString,
                 response_deserializer=circles_dot_groups_dot_v1_dot_group__service__pb2.PostGroupEventsResponse.FromString,
                 _registered_method=True)
+        self.StreamGroupEvents = channel.stream_stream(
+                '/circles.groups.v1.GroupService/StreamGroupEvents',
+                request_serializer=circles_dot_groups_dot_v1_dot_group__service__pb2.StreamGroupEventsRequest.SerializeToString,
+                response_deserializer=circles_dot_groups_dot_v1_dot_group__service__pb2.StreamGroupEventsResponse.FromString,
+                _registered_method=True)
 
 
 class GroupServiceServicer:
@@ -51,6 +56,13 @@ class GroupServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def StreamGroupEvents(self, request_iterator, context):
+        """The same for many batches at once, each answered in its turn. Cheaper, and as safe to repeat.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_GroupServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -58,6 +70,11 @@ def add_GroupServiceServicer_to_server(servicer, server):
                     servicer.PostGroupEvents,
                     request_deserializer=circles_dot_groups_dot_v1_dot_group__service__pb2.PostGroupEventsRequest.FromString,
                     response_serializer=circles_dot_groups_dot_v1_dot_group__service__pb2.PostGroupEventsResponse.SerializeToString,
+            ),
+            'StreamGroupEvents': grpc.stream_stream_rpc_method_handler(
+                    servicer.StreamGroupEvents,
+                    request_deserializer=circles_dot_groups_dot_v1_dot_group__service__pb2.StreamGroupEventsRequest.FromString,
+                    response_serializer=circles_dot_groups_dot_v1_dot_group__service__pb2.StreamGroupEventsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -87,6 +104,33 @@ class GroupService:
             '/circles.groups.v1.GroupService/PostGroupEvents',
             circles_dot_groups_dot_v1_dot_group__service__pb2.PostGroupEventsRequest.SerializeToString,
             circles_dot_groups_dot_v1_dot_group__service__pb2.PostGroupEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StreamGroupEvents(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/circles.groups.v1.GroupService/StreamGroupEvents',
+            circles_dot_groups_dot_v1_dot_group__service__pb2.StreamGroupEventsRequest.SerializeToString,
+            circles_dot_groups_dot_v1_dot_group__service__pb2.StreamGroupEventsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -33,12 +33,16 @@ class GroupServiceStub:
     def __new__(cls, channel: _aio.Channel) -> GroupServiceAsyncStub: ...
     PostGroupEvents: _grpc.UnaryUnaryMultiCallable[_group_service_pb2.PostGroupEventsRequest, _group_service_pb2.PostGroupEventsResponse]
     """Answers when every accepted event is in Kafka. Safe to repeat: an `event_id` counts once."""
+    StreamGroupEvents: _grpc.StreamStreamMultiCallable[_group_service_pb2.StreamGroupEventsRequest, _group_service_pb2.StreamGroupEventsResponse]
+    """The same for many batches at once, each answered in its turn. Cheaper, and as safe to repeat."""
 
 @_typing.type_check_only
 class GroupServiceAsyncStub(GroupServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     PostGroupEvents: _aio.UnaryUnaryMultiCallable[_group_service_pb2.PostGroupEventsRequest, _group_service_pb2.PostGroupEventsResponse]  # type: ignore[assignment]
     """Answers when every accepted event is in Kafka. Safe to repeat: an `event_id` counts once."""
+    StreamGroupEvents: _aio.StreamStreamMultiCallable[_group_service_pb2.StreamGroupEventsRequest, _group_service_pb2.StreamGroupEventsResponse]  # type: ignore[assignment]
+    """The same for many batches at once, each answered in its turn. Cheaper, and as safe to repeat."""
 
 class GroupServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -48,5 +52,13 @@ class GroupServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_group_service_pb2.PostGroupEventsResponse, _abc.Awaitable[_group_service_pb2.PostGroupEventsResponse]]:
         """Answers when every accepted event is in Kafka. Safe to repeat: an `event_id` counts once."""
+
+    @_abc_1.abstractmethod
+    def StreamGroupEvents(
+        self,
+        request_iterator: _MaybeAsyncIterator[_group_service_pb2.StreamGroupEventsRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_group_service_pb2.StreamGroupEventsResponse], _abc.AsyncIterator[_group_service_pb2.StreamGroupEventsResponse]]:
+        """The same for many batches at once, each answered in its turn. Cheaper, and as safe to repeat."""
 
 def add_GroupServiceServicer_to_server(servicer: GroupServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -27,15 +27,15 @@ from circles.outcomes.v1 import outcome_event_pb2 as circles_dot_outcomes_dot_v1
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n0circles/outcomes/v1/outcome_event_envelope.proto\x12\x13\x63ircles.outcomes.v1\x1a\x1e\x63ircles/common/v1/common.proto\x1a\'circles/outcomes/v1/outcome_event.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"[\n\x14\x41\x63\x63\x65ptedOutcomeEvent\x12\x11\n\tbody_hash\x18\x01 \x01(\x10\x12\x30\n\x05\x65vent\x18\x02 \x01(\x0b\x32!.circles.outcomes.v1.OutcomeEvent\"\xc7\x01\n\x14OutcomeEventEnvelope\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x30\n\ndata_class\x18\x02 \x01(\x0e\x32\x1c.circles.common.v1.DataClass\x12/\n\x0breceived_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x39\n\x06\x65vents\x18\x05 \x03(\x0b\x32).circles.outcomes.v1.AcceptedOutcomeEventb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n0circles/outcomes/v1/outcome_event_envelope.proto\x12\x13\x63ircles.outcomes.v1\x1a\x1e\x63ircles/common/v1/common.proto\x1a\'circles/outcomes/v1/outcome_event.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x82\x01\n\x14\x41\x63\x63\x65ptedOutcomeEvent\x12\x11\n\tbody_hash\x18\x01 \x01(\x10\x12\x30\n\x05\x65vent\x18\x02 \x01(\x0b\x32!.circles.outcomes.v1.OutcomeEvent\x12\x0f\n\x07is_late\x18\x03 \x01(\x08\x12\x14\n\x0csealed_event\x18\x04 \x01(\x0c\"\xc7\x01\n\x14OutcomeEventEnvelope\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x30\n\ndata_class\x18\x02 \x01(\x0e\x32\x1c.circles.common.v1.DataClass\x12/\n\x0breceived_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x39\n\x06\x65vents\x18\x05 \x03(\x0b\x32).circles.outcomes.v1.AcceptedOutcomeEventb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'circles.outcomes.v1.outcome_event_envelope_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ACCEPTEDOUTCOMEEVENT']._serialized_start=179
-  _globals['_ACCEPTEDOUTCOMEEVENT']._serialized_end=270
-  _globals['_OUTCOMEEVENTENVELOPE']._serialized_start=273
-  _globals['_OUTCOMEEVENTENVELOPE']._serialized_end=472
+  _globals['_ACCEPTEDOUTCOMEEVENT']._serialized_start=180
+  _globals['_ACCEPTEDOUTCOMEEVENT']._serialized_end=310
+  _globals['_OUTCOMEEVENTENVELOPE']._serialized_start=313
+  _globals['_OUTCOMEEVENTENVELOPE']._serialized_end=512
 # @@protoc_insertion_point(module_scope)

@@ -31,9 +31,17 @@ class AcceptedOutcomeEvent(_message.Message):
 
     BODY_HASH_FIELD_NUMBER: _builtins.int
     EVENT_FIELD_NUMBER: _builtins.int
+    IS_LATE_FIELD_NUMBER: _builtins.int
+    SEALED_EVENT_FIELD_NUMBER: _builtins.int
     body_hash: _builtins.int
-    """First 8 bytes of BLAKE2b over the event's bytes after pseudonymisation. With tenant and
-    `event_id` the event's identity: another hash under the same id is a conflict.
+    """XXH3-64 of the event's bytes after pseudonymisation. With tenant and `event_id` the event's
+    identity: another hash under the same id is a conflict.
+    """
+    is_late: _builtins.bool
+    """It occurred longer before its arrival than the topic keeps its records."""
+    sealed_event: _builtins.bytes
+    """All bytes of an event that has fields which this version does not know, under the operator's
+    quarantine key: nobody has said yet whether they identify someone. `event` is without them.
     """
     @_builtins.property
     def event(self) -> _outcome_event_pb2.OutcomeEvent: ...
@@ -42,10 +50,12 @@ class AcceptedOutcomeEvent(_message.Message):
         *,
         body_hash: _builtins.int = ...,
         event: _outcome_event_pb2.OutcomeEvent | None = ...,
+        is_late: _builtins.bool = ...,
+        sealed_event: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body_hash", b"body_hash", "event", b"event"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body_hash", b"body_hash", "event", b"event", "is_late", b"is_late", "sealed_event", b"sealed_event"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

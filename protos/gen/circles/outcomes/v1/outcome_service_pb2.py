@@ -26,7 +26,7 @@ from circles.common.v1 import common_pb2 as circles_dot_common_dot_v1_dot_common
 from circles.outcomes.v1 import outcome_event_pb2 as circles_dot_outcomes_dot_v1_dot_outcome__event__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)circles/outcomes/v1/outcome_service.proto\x12\x13\x63ircles.outcomes.v1\x1a\x1e\x63ircles/common/v1/common.proto\x1a\'circles/outcomes/v1/outcome_event.proto\"M\n\x18PostOutcomeEventsRequest\x12\x31\n\x06\x65vents\x18\x01 \x03(\x0b\x32!.circles.outcomes.v1.OutcomeEvent\"L\n\x19PostOutcomeEventsResponse\x12/\n\x07results\x18\x01 \x03(\x0b\x32\x1e.circles.common.v1.EventResult2\x84\x01\n\x0eOutcomeService\x12r\n\x11PostOutcomeEvents\x12-.circles.outcomes.v1.PostOutcomeEventsRequest\x1a..circles.outcomes.v1.PostOutcomeEventsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)circles/outcomes/v1/outcome_service.proto\x12\x13\x63ircles.outcomes.v1\x1a\x1e\x63ircles/common/v1/common.proto\x1a\'circles/outcomes/v1/outcome_event.proto\"M\n\x18PostOutcomeEventsRequest\x12\x31\n\x06\x65vents\x18\x01 \x03(\x0b\x32!.circles.outcomes.v1.OutcomeEvent\"L\n\x19PostOutcomeEventsResponse\x12/\n\x07results\x18\x01 \x03(\x0b\x32\x1e.circles.common.v1.EventResult\"a\n\x1aStreamOutcomeEventsRequest\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x31\n\x06\x65vents\x18\x02 \x03(\x0b\x32!.circles.outcomes.v1.OutcomeEvent\"\xa1\x01\n\x1bStreamOutcomeEventsResponse\x12\x1d\n\x15\x61\x63knowledged_sequence\x18\x01 \x01(\x04\x12\x1a\n\x12\x63ount_acknowledged\x18\x02 \x01(\r\x12/\n\x07results\x18\x03 \x03(\x0b\x32\x1e.circles.common.v1.EventResult\x12\x16\n\x0ewindow_batches\x18\x04 \x01(\r2\x82\x02\n\x0eOutcomeService\x12r\n\x11PostOutcomeEvents\x12-.circles.outcomes.v1.PostOutcomeEventsRequest\x1a..circles.outcomes.v1.PostOutcomeEventsResponse\x12|\n\x13StreamOutcomeEvents\x12/.circles.outcomes.v1.StreamOutcomeEventsRequest\x1a\x30.circles.outcomes.v1.StreamOutcomeEventsResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,6 +37,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_POSTOUTCOMEEVENTSREQUEST']._serialized_end=216
   _globals['_POSTOUTCOMEEVENTSRESPONSE']._serialized_start=218
   _globals['_POSTOUTCOMEEVENTSRESPONSE']._serialized_end=294
-  _globals['_OUTCOMESERVICE']._serialized_start=297
-  _globals['_OUTCOMESERVICE']._serialized_end=429
+  _globals['_STREAMOUTCOMEEVENTSREQUEST']._serialized_start=296
+  _globals['_STREAMOUTCOMEEVENTSREQUEST']._serialized_end=393
+  _globals['_STREAMOUTCOMEEVENTSRESPONSE']._serialized_start=396
+  _globals['_STREAMOUTCOMEEVENTSRESPONSE']._serialized_end=557
+  _globals['_OUTCOMESERVICE']._serialized_start=560
+  _globals['_OUTCOMESERVICE']._serialized_end=818
 # @@protoc_insertion_point(module_scope)

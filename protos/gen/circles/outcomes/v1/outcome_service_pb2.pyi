@@ -63,3 +63,65 @@ class PostOutcomeEventsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PostOutcomeEventsResponse: _TypeAlias = PostOutcomeEventsResponse  # noqa: Y015
+
+@_typing.final
+class StreamOutcomeEventsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    EVENTS_FIELD_NUMBER: _builtins.int
+    sequence: _builtins.int
+    """The partner's own count of its batches: higher with every batch, from 1."""
+    @_builtins.property
+    def events(self) -> _containers.RepeatedCompositeFieldContainer[_outcome_event_pb2.OutcomeEvent]:
+        """1 to 500 events. One wrong event does not stop the others."""
+
+    def __init__(
+        self,
+        *,
+        sequence: _builtins.int = ...,
+        events: _abc.Iterable[_outcome_event_pb2.OutcomeEvent] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "sequence", b"sequence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StreamOutcomeEventsRequest: _TypeAlias = StreamOutcomeEventsRequest  # noqa: Y015
+
+@_typing.final
+class StreamOutcomeEventsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACKNOWLEDGED_SEQUENCE_FIELD_NUMBER: _builtins.int
+    COUNT_ACKNOWLEDGED_FIELD_NUMBER: _builtins.int
+    RESULTS_FIELD_NUMBER: _builtins.int
+    WINDOW_BATCHES_FIELD_NUMBER: _builtins.int
+    acknowledged_sequence: _builtins.int
+    """This batch and every earlier one of the stream are answered. After a broken connection go on with
+    the next one; a batch that was sent and not answered is sent again.
+    """
+    count_acknowledged: _builtins.int
+    """How many events of the batch are in Kafka: accepted now, known as duplicates, or deferred."""
+    window_batches: _builtins.int
+    """How many batches may be unanswered. The gateway reads no further one meanwhile."""
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.EventResult]:
+        """Results of this batch that say more than ACCEPTED, by their index. An event without one is accepted."""
+
+    def __init__(
+        self,
+        *,
+        acknowledged_sequence: _builtins.int = ...,
+        count_acknowledged: _builtins.int = ...,
+        results: _abc.Iterable[_common_pb2.EventResult] | None = ...,
+        window_batches: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged_sequence", b"acknowledged_sequence", "count_acknowledged", b"count_acknowledged", "results", b"results", "window_batches", b"window_batches"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StreamOutcomeEventsResponse: _TypeAlias = StreamOutcomeEventsResponse  # noqa: Y015

@@ -39,6 +39,11 @@ class OutcomeServiceStub:
                 request_serializer=circles_dot_outcomes_dot_v1_dot_outcome__service__pb2.PostOutcomeEventsRequest.SerializeToString,
                 response_deserializer=circles_dot_outcomes_dot_v1_dot_outcome__service__pb2.PostOutcomeEventsResponse.FromString,
                 _registered_method=True)
+        self.StreamOutcomeEvents = channel.stream_stream(
+                '/circles.outcomes.v1.OutcomeService/StreamOutcomeEvents',
+                request_serializer=circles_dot_outcomes_dot_v1_dot_outcome__service__pb2.StreamOutcomeEventsRequest.SerializeToString,
+                response_deserializer=circles_dot_outcomes_dot_v1_dot_outcome__service__pb2.StreamOutcomeEventsResponse.FromString,
+                _registered_method=True)
 
 
 class OutcomeServiceServicer:
@@ -51,6 +56,13 @@ class OutcomeServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def StreamOutcomeEvents(self, request_iterator, context):
+        """The same for many batches at once, each answered in its turn. Cheaper, and as safe to repeat.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_OutcomeServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -58,6 +70,11 @@ def add_OutcomeServiceServicer_to_server(servicer, server):
                     servicer.PostOutcomeEvents,
                     request_deserializer=circles_dot_outcomes_dot_v1_dot_outcome__service__pb2.PostOutcomeEventsRequest.FromString,
                     response_serializer=circles_dot_outcomes_dot_v1_dot_outcome__service__pb2.PostOutcomeEventsResponse.SerializeToString,
+            ),
+            'StreamOutcomeEvents': grpc.stream_stream_rpc_method_handler(
+                    servicer.StreamOutcomeEvents,
+                    request_deserializer=circles_dot_outcomes_dot_v1_dot_outcome__service__pb2.StreamOutcomeEventsRequest.FromString,
+                    response_serializer=circles_dot_outcomes_dot_v1_dot_outcome__service__pb2.StreamOutcomeEventsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -87,6 +104,33 @@ class OutcomeService:
             '/circles.outcomes.v1.OutcomeService/PostOutcomeEvents',
             circles_dot_outcomes_dot_v1_dot_outcome__service__pb2.PostOutcomeEventsRequest.SerializeToString,
             circles_dot_outcomes_dot_v1_dot_outcome__service__pb2.PostOutcomeEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StreamOutcomeEvents(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/circles.outcomes.v1.OutcomeService/StreamOutcomeEvents',
+            circles_dot_outcomes_dot_v1_dot_outcome__service__pb2.StreamOutcomeEventsRequest.SerializeToString,
+            circles_dot_outcomes_dot_v1_dot_outcome__service__pb2.StreamOutcomeEventsResponse.FromString,
             options,
             channel_credentials,
             insecure,

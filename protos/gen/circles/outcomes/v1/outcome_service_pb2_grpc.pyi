@@ -33,12 +33,16 @@ class OutcomeServiceStub:
     def __new__(cls, channel: _aio.Channel) -> OutcomeServiceAsyncStub: ...
     PostOutcomeEvents: _grpc.UnaryUnaryMultiCallable[_outcome_service_pb2.PostOutcomeEventsRequest, _outcome_service_pb2.PostOutcomeEventsResponse]
     """Answers when every accepted event is in Kafka. Safe to repeat: an `event_id` counts once."""
+    StreamOutcomeEvents: _grpc.StreamStreamMultiCallable[_outcome_service_pb2.StreamOutcomeEventsRequest, _outcome_service_pb2.StreamOutcomeEventsResponse]
+    """The same for many batches at once, each answered in its turn. Cheaper, and as safe to repeat."""
 
 @_typing.type_check_only
 class OutcomeServiceAsyncStub(OutcomeServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     PostOutcomeEvents: _aio.UnaryUnaryMultiCallable[_outcome_service_pb2.PostOutcomeEventsRequest, _outcome_service_pb2.PostOutcomeEventsResponse]  # type: ignore[assignment]
     """Answers when every accepted event is in Kafka. Safe to repeat: an `event_id` counts once."""
+    StreamOutcomeEvents: _aio.StreamStreamMultiCallable[_outcome_service_pb2.StreamOutcomeEventsRequest, _outcome_service_pb2.StreamOutcomeEventsResponse]  # type: ignore[assignment]
+    """The same for many batches at once, each answered in its turn. Cheaper, and as safe to repeat."""
 
 class OutcomeServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -48,5 +52,13 @@ class OutcomeServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_outcome_service_pb2.PostOutcomeEventsResponse, _abc.Awaitable[_outcome_service_pb2.PostOutcomeEventsResponse]]:
         """Answers when every accepted event is in Kafka. Safe to repeat: an `event_id` counts once."""
+
+    @_abc_1.abstractmethod
+    def StreamOutcomeEvents(
+        self,
+        request_iterator: _MaybeAsyncIterator[_outcome_service_pb2.StreamOutcomeEventsRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_outcome_service_pb2.StreamOutcomeEventsResponse], _abc.AsyncIterator[_outcome_service_pb2.StreamOutcomeEventsResponse]]:
+        """The same for many batches at once, each answered in its turn. Cheaper, and as safe to repeat."""
 
 def add_OutcomeServiceServicer_to_server(servicer: OutcomeServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -27,15 +27,15 @@ from circles.participation.v1 import participation_event_pb2 as circles_dot_part
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n;circles/participation/v1/participation_event_envelope.proto\x12\x18\x63ircles.participation.v1\x1a\x1e\x63ircles/common/v1/common.proto\x1a\x32\x63ircles/participation/v1/participation_event.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"l\n\x1a\x41\x63\x63\x65ptedParticipationEvent\x12\x11\n\tbody_hash\x18\x01 \x01(\x10\x12;\n\x05\x65vent\x18\x02 \x01(\x0b\x32,.circles.participation.v1.ParticipationEvent\"\xd8\x01\n\x1aParticipationEventEnvelope\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x30\n\ndata_class\x18\x02 \x01(\x0e\x32\x1c.circles.common.v1.DataClass\x12/\n\x0breceived_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x44\n\x06\x65vents\x18\x04 \x03(\x0b\x32\x34.circles.participation.v1.AcceptedParticipationEventb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n;circles/participation/v1/participation_event_envelope.proto\x12\x18\x63ircles.participation.v1\x1a\x1e\x63ircles/common/v1/common.proto\x1a\x32\x63ircles/participation/v1/participation_event.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x93\x01\n\x1a\x41\x63\x63\x65ptedParticipationEvent\x12\x11\n\tbody_hash\x18\x01 \x01(\x10\x12;\n\x05\x65vent\x18\x02 \x01(\x0b\x32,.circles.participation.v1.ParticipationEvent\x12\x0f\n\x07is_late\x18\x03 \x01(\x08\x12\x14\n\x0csealed_event\x18\x04 \x01(\x0c\"\xd8\x01\n\x1aParticipationEventEnvelope\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x30\n\ndata_class\x18\x02 \x01(\x0e\x32\x1c.circles.common.v1.DataClass\x12/\n\x0breceived_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x44\n\x06\x65vents\x18\x04 \x03(\x0b\x32\x34.circles.participation.v1.AcceptedParticipationEventb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'circles.participation.v1.participation_event_envelope_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ACCEPTEDPARTICIPATIONEVENT']._serialized_start=206
-  _globals['_ACCEPTEDPARTICIPATIONEVENT']._serialized_end=314
-  _globals['_PARTICIPATIONEVENTENVELOPE']._serialized_start=317
-  _globals['_PARTICIPATIONEVENTENVELOPE']._serialized_end=533
+  _globals['_ACCEPTEDPARTICIPATIONEVENT']._serialized_start=207
+  _globals['_ACCEPTEDPARTICIPATIONEVENT']._serialized_end=354
+  _globals['_PARTICIPATIONEVENTENVELOPE']._serialized_start=357
+  _globals['_PARTICIPATIONEVENTENVELOPE']._serialized_end=573
 # @@protoc_insertion_point(module_scope)

@@ -26,7 +26,7 @@ from circles.common.v1 import common_pb2 as circles_dot_common_dot_v1_dot_common
 from circles.participation.v1 import participation_event_pb2 as circles_dot_participation_dot_v1_dot_participation__event__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n4circles/participation/v1/participation_service.proto\x12\x18\x63ircles.participation.v1\x1a\x1e\x63ircles/common/v1/common.proto\x1a\x32\x63ircles/participation/v1/participation_event.proto\"^\n\x1ePostParticipationEventsRequest\x12<\n\x06\x65vents\x18\x01 \x03(\x0b\x32,.circles.participation.v1.ParticipationEvent\"R\n\x1fPostParticipationEventsResponse\x12/\n\x07results\x18\x01 \x03(\x0b\x32\x1e.circles.common.v1.EventResult2\xa7\x01\n\x14ParticipationService\x12\x8e\x01\n\x17PostParticipationEvents\x12\x38.circles.participation.v1.PostParticipationEventsRequest\x1a\x39.circles.participation.v1.PostParticipationEventsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n4circles/participation/v1/participation_service.proto\x12\x18\x63ircles.participation.v1\x1a\x1e\x63ircles/common/v1/common.proto\x1a\x32\x63ircles/participation/v1/participation_event.proto\"^\n\x1ePostParticipationEventsRequest\x12<\n\x06\x65vents\x18\x01 \x03(\x0b\x32,.circles.participation.v1.ParticipationEvent\"R\n\x1fPostParticipationEventsResponse\x12/\n\x07results\x18\x01 \x03(\x0b\x32\x1e.circles.common.v1.EventResult\"r\n StreamParticipationEventsRequest\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12<\n\x06\x65vents\x18\x02 \x03(\x0b\x32,.circles.participation.v1.ParticipationEvent\"\xa7\x01\n!StreamParticipationEventsResponse\x12\x1d\n\x15\x61\x63knowledged_sequence\x18\x01 \x01(\x04\x12\x1a\n\x12\x63ount_acknowledged\x18\x02 \x01(\r\x12/\n\x07results\x18\x03 \x03(\x0b\x32\x1e.circles.common.v1.EventResult\x12\x16\n\x0ewindow_batches\x18\x04 \x01(\r2\xc2\x02\n\x14ParticipationService\x12\x8e\x01\n\x17PostParticipationEvents\x12\x38.circles.participation.v1.PostParticipationEventsRequest\x1a\x39.circles.participation.v1.PostParticipationEventsResponse\x12\x98\x01\n\x19StreamParticipationEvents\x12:.circles.participation.v1.StreamParticipationEventsRequest\x1a;.circles.participation.v1.StreamParticipationEventsResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,6 +37,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_POSTPARTICIPATIONEVENTSREQUEST']._serialized_end=260
   _globals['_POSTPARTICIPATIONEVENTSRESPONSE']._serialized_start=262
   _globals['_POSTPARTICIPATIONEVENTSRESPONSE']._serialized_end=344
-  _globals['_PARTICIPATIONSERVICE']._serialized_start=347
-  _globals['_PARTICIPATIONSERVICE']._serialized_end=514
+  _globals['_STREAMPARTICIPATIONEVENTSREQUEST']._serialized_start=346
+  _globals['_STREAMPARTICIPATIONEVENTSREQUEST']._serialized_end=460
+  _globals['_STREAMPARTICIPATIONEVENTSRESPONSE']._serialized_start=463
+  _globals['_STREAMPARTICIPATIONEVENTSRESPONSE']._serialized_end=630
+  _globals['_PARTICIPATIONSERVICE']._serialized_start=633
+  _globals['_PARTICIPATIONSERVICE']._serialized_end=955
 # @@protoc_insertion_point(module_scope)

@@ -39,6 +39,11 @@ class ParticipationServiceStub:
                 request_serializer=circles_dot_participation_dot_v1_dot_participation__service__pb2.PostParticipationEventsRequest.SerializeToString,
                 response_deserializer=circles_dot_participation_dot_v1_dot_participation__service__pb2.PostParticipationEventsResponse.FromString,
                 _registered_method=True)
+        self.StreamParticipationEvents = channel.stream_stream(
+                '/circles.participation.v1.ParticipationService/StreamParticipationEvents',
+                request_serializer=circles_dot_participation_dot_v1_dot_participation__service__pb2.StreamParticipationEventsRequest.SerializeToString,
+                response_deserializer=circles_dot_participation_dot_v1_dot_participation__service__pb2.StreamParticipationEventsResponse.FromString,
+                _registered_method=True)
 
 
 class ParticipationServiceServicer:
@@ -51,6 +56,13 @@ class ParticipationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def StreamParticipationEvents(self, request_iterator, context):
+        """The same for many batches at once, each answered in its turn. Cheaper, and as safe to repeat.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ParticipationServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -58,6 +70,11 @@ def add_ParticipationServiceServicer_to_server(servicer, server):
                     servicer.PostParticipationEvents,
                     request_deserializer=circles_dot_participation_dot_v1_dot_participation__service__pb2.PostParticipationEventsRequest.FromString,
                     response_serializer=circles_dot_participation_dot_v1_dot_participation__service__pb2.PostParticipationEventsResponse.SerializeToString,
+            ),
+            'StreamParticipationEvents': grpc.stream_stream_rpc_method_handler(
+                    servicer.StreamParticipationEvents,
+                    request_deserializer=circles_dot_participation_dot_v1_dot_participation__service__pb2.StreamParticipationEventsRequest.FromString,
+                    response_serializer=circles_dot_participation_dot_v1_dot_participation__service__pb2.StreamParticipationEventsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -87,6 +104,33 @@ class ParticipationService:
             '/circles.participation.v1.ParticipationService/PostParticipationEvents',
             circles_dot_participation_dot_v1_dot_participation__service__pb2.PostParticipationEventsRequest.SerializeToString,
             circles_dot_participation_dot_v1_dot_participation__service__pb2.PostParticipationEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StreamParticipationEvents(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/circles.participation.v1.ParticipationService/StreamParticipationEvents',
+            circles_dot_participation_dot_v1_dot_participation__service__pb2.StreamParticipationEventsRequest.SerializeToString,
+            circles_dot_participation_dot_v1_dot_participation__service__pb2.StreamParticipationEventsResponse.FromString,
             options,
             channel_credentials,
             insecure,

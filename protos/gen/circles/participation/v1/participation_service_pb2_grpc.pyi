@@ -33,12 +33,16 @@ class ParticipationServiceStub:
     def __new__(cls, channel: _aio.Channel) -> ParticipationServiceAsyncStub: ...
     PostParticipationEvents: _grpc.UnaryUnaryMultiCallable[_participation_service_pb2.PostParticipationEventsRequest, _participation_service_pb2.PostParticipationEventsResponse]
     """Answers when every accepted event is in Kafka. Safe to repeat: an `event_id` counts once."""
+    StreamParticipationEvents: _grpc.StreamStreamMultiCallable[_participation_service_pb2.StreamParticipationEventsRequest, _participation_service_pb2.StreamParticipationEventsResponse]
+    """The same for many batches at once, each answered in its turn. Cheaper, and as safe to repeat."""
 
 @_typing.type_check_only
 class ParticipationServiceAsyncStub(ParticipationServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     PostParticipationEvents: _aio.UnaryUnaryMultiCallable[_participation_service_pb2.PostParticipationEventsRequest, _participation_service_pb2.PostParticipationEventsResponse]  # type: ignore[assignment]
     """Answers when every accepted event is in Kafka. Safe to repeat: an `event_id` counts once."""
+    StreamParticipationEvents: _aio.StreamStreamMultiCallable[_participation_service_pb2.StreamParticipationEventsRequest, _participation_service_pb2.StreamParticipationEventsResponse]  # type: ignore[assignment]
+    """The same for many batches at once, each answered in its turn. Cheaper, and as safe to repeat."""
 
 class ParticipationServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -48,5 +52,13 @@ class ParticipationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_participation_service_pb2.PostParticipationEventsResponse, _abc.Awaitable[_participation_service_pb2.PostParticipationEventsResponse]]:
         """Answers when every accepted event is in Kafka. Safe to repeat: an `event_id` counts once."""
+
+    @_abc_1.abstractmethod
+    def StreamParticipationEvents(
+        self,
+        request_iterator: _MaybeAsyncIterator[_participation_service_pb2.StreamParticipationEventsRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_participation_service_pb2.StreamParticipationEventsResponse], _abc.AsyncIterator[_participation_service_pb2.StreamParticipationEventsResponse]]:
+        """The same for many batches at once, each answered in its turn. Cheaper, and as safe to repeat."""
 
 def add_ParticipationServiceServicer_to_server(servicer: ParticipationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

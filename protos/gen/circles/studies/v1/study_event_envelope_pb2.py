@@ -27,7 +27,7 @@ from circles.studies.v1 import study_event_pb2 as circles_dot_studies_dot_v1_dot
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-circles/studies/v1/study_event_envelope.proto\x12\x12\x63ircles.studies.v1\x1a\x1e\x63ircles/common/v1/common.proto\x1a$circles/studies/v1/study_event.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"V\n\x12\x41\x63\x63\x65ptedStudyEvent\x12\x11\n\tbody_hash\x18\x01 \x01(\x10\x12-\n\x05\x65vent\x18\x02 \x01(\x0b\x32\x1e.circles.studies.v1.StudyEvent\"\xc2\x01\n\x12StudyEventEnvelope\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x30\n\ndata_class\x18\x02 \x01(\x0e\x32\x1c.circles.common.v1.DataClass\x12/\n\x0breceived_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x36\n\x06\x65vents\x18\x07 \x03(\x0b\x32&.circles.studies.v1.AcceptedStudyEventb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-circles/studies/v1/study_event_envelope.proto\x12\x12\x63ircles.studies.v1\x1a\x1e\x63ircles/common/v1/common.proto\x1a$circles/studies/v1/study_event.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"}\n\x12\x41\x63\x63\x65ptedStudyEvent\x12\x11\n\tbody_hash\x18\x01 \x01(\x10\x12-\n\x05\x65vent\x18\x02 \x01(\x0b\x32\x1e.circles.studies.v1.StudyEvent\x12\x0f\n\x07is_late\x18\x03 \x01(\x08\x12\x14\n\x0csealed_event\x18\x04 \x01(\x0c\"\xc2\x01\n\x12StudyEventEnvelope\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x30\n\ndata_class\x18\x02 \x01(\x0e\x32\x1c.circles.common.v1.DataClass\x12/\n\x0breceived_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x36\n\x06\x65vents\x18\x07 \x03(\x0b\x32&.circles.studies.v1.AcceptedStudyEventb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,7 +35,7 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'circles.studies.v1.study_ev
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ACCEPTEDSTUDYEVENT']._serialized_start=172
-  _globals['_ACCEPTEDSTUDYEVENT']._serialized_end=258
-  _globals['_STUDYEVENTENVELOPE']._serialized_start=261
-  _globals['_STUDYEVENTENVELOPE']._serialized_end=455
+  _globals['_ACCEPTEDSTUDYEVENT']._serialized_end=297
+  _globals['_STUDYEVENTENVELOPE']._serialized_start=300
+  _globals['_STUDYEVENTENVELOPE']._serialized_end=494
 # @@protoc_insertion_point(module_scope)

@@ -26,7 +26,7 @@ from circles.common.v1 import common_pb2 as circles_dot_common_dot_v1_dot_common
 from circles.studies.v1 import study_event_pb2 as circles_dot_studies_dot_v1_dot_study__event__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&circles/studies/v1/study_service.proto\x12\x12\x63ircles.studies.v1\x1a\x1e\x63ircles/common/v1/common.proto\x1a$circles/studies/v1/study_event.proto\"H\n\x16PostStudyEventsRequest\x12.\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x1e.circles.studies.v1.StudyEvent\"J\n\x17PostStudyEventsResponse\x12/\n\x07results\x18\x01 \x03(\x0b\x32\x1e.circles.common.v1.EventResult2z\n\x0cStudyService\x12j\n\x0fPostStudyEvents\x12*.circles.studies.v1.PostStudyEventsRequest\x1a+.circles.studies.v1.PostStudyEventsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&circles/studies/v1/study_service.proto\x12\x12\x63ircles.studies.v1\x1a\x1e\x63ircles/common/v1/common.proto\x1a$circles/studies/v1/study_event.proto\"H\n\x16PostStudyEventsRequest\x12.\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x1e.circles.studies.v1.StudyEvent\"J\n\x17PostStudyEventsResponse\x12/\n\x07results\x18\x01 \x03(\x0b\x32\x1e.circles.common.v1.EventResult\"\\\n\x18StreamStudyEventsRequest\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12.\n\x06\x65vents\x18\x02 \x03(\x0b\x32\x1e.circles.studies.v1.StudyEvent\"\x9f\x01\n\x19StreamStudyEventsResponse\x12\x1d\n\x15\x61\x63knowledged_sequence\x18\x01 \x01(\x04\x12\x1a\n\x12\x63ount_acknowledged\x18\x02 \x01(\r\x12/\n\x07results\x18\x03 \x03(\x0b\x32\x1e.circles.common.v1.EventResult\x12\x16\n\x0ewindow_batches\x18\x04 \x01(\r2\xf0\x01\n\x0cStudyService\x12j\n\x0fPostStudyEvents\x12*.circles.studies.v1.PostStudyEventsRequest\x1a+.circles.studies.v1.PostStudyEventsResponse\x12t\n\x11StreamStudyEvents\x12,.circles.studies.v1.StreamStudyEventsRequest\x1a-.circles.studies.v1.StreamStudyEventsResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,6 +37,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_POSTSTUDYEVENTSREQUEST']._serialized_end=204
   _globals['_POSTSTUDYEVENTSRESPONSE']._serialized_start=206
   _globals['_POSTSTUDYEVENTSRESPONSE']._serialized_end=280
-  _globals['_STUDYSERVICE']._serialized_start=282
-  _globals['_STUDYSERVICE']._serialized_end=404
+  _globals['_STREAMSTUDYEVENTSREQUEST']._serialized_start=282
+  _globals['_STREAMSTUDYEVENTSREQUEST']._serialized_end=374
+  _globals['_STREAMSTUDYEVENTSRESPONSE']._serialized_start=377
+  _globals['_STREAMSTUDYEVENTSRESPONSE']._serialized_end=536
+  _globals['_STUDYSERVICE']._serialized_start=539
+  _globals['_STUDYSERVICE']._serialized_end=779
 # @@protoc_insertion_point(module_scope)

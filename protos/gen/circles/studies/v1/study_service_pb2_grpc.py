@@ -39,6 +39,11 @@ class StudyServiceStub:
                 request_serializer=circles_dot_studies_dot_v1_dot_study__service__pb2.PostStudyEventsRequest.SerializeToString,
                 response_deserializer=circles_dot_studies_dot_v1_dot_study__service__pb2.PostStudyEventsResponse.FromString,
                 _registered_method=True)
+        self.StreamStudyEvents = channel.stream_stream(
+                '/circles.studies.v1.StudyService/StreamStudyEvents',
+                request_serializer=circles_dot_studies_dot_v1_dot_study__service__pb2.StreamStudyEventsRequest.SerializeToString,
+                response_deserializer=circles_dot_studies_dot_v1_dot_study__service__pb2.StreamStudyEventsResponse.FromString,
+                _registered_method=True)
 
 
 class StudyServiceServicer:
@@ -51,6 +56,13 @@ class StudyServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def StreamStudyEvents(self, request_iterator, context):
+        """The same for many batches at once, each answered in its turn. Cheaper, and as safe to repeat.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_StudyServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -58,6 +70,11 @@ def add_StudyServiceServicer_to_server(servicer, server):
                     servicer.PostStudyEvents,
                     request_deserializer=circles_dot_studies_dot_v1_dot_study__service__pb2.PostStudyEventsRequest.FromString,
                     response_serializer=circles_dot_studies_dot_v1_dot_study__service__pb2.PostStudyEventsResponse.SerializeToString,
+            ),
+            'StreamStudyEvents': grpc.stream_stream_rpc_method_handler(
+                    servicer.StreamStudyEvents,
+                    request_deserializer=circles_dot_studies_dot_v1_dot_study__service__pb2.StreamStudyEventsRequest.FromString,
+                    response_serializer=circles_dot_studies_dot_v1_dot_study__service__pb2.StreamStudyEventsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -87,6 +104,33 @@ class StudyService:
             '/circles.studies.v1.StudyService/PostStudyEvents',
             circles_dot_studies_dot_v1_dot_study__service__pb2.PostStudyEventsRequest.SerializeToString,
             circles_dot_studies_dot_v1_dot_study__service__pb2.PostStudyEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StreamStudyEvents(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/circles.studies.v1.StudyService/StreamStudyEvents',
+            circles_dot_studies_dot_v1_dot_study__service__pb2.StreamStudyEventsRequest.SerializeToString,
+            circles_dot_studies_dot_v1_dot_study__service__pb2.StreamStudyEventsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -33,12 +33,16 @@ class StudyServiceStub:
     def __new__(cls, channel: _aio.Channel) -> StudyServiceAsyncStub: ...
     PostStudyEvents: _grpc.UnaryUnaryMultiCallable[_study_service_pb2.PostStudyEventsRequest, _study_service_pb2.PostStudyEventsResponse]
     """Answers when every accepted event is in Kafka. Safe to repeat: an `event_id` counts once."""
+    StreamStudyEvents: _grpc.StreamStreamMultiCallable[_study_service_pb2.StreamStudyEventsRequest, _study_service_pb2.StreamStudyEventsResponse]
+    """The same for many batches at once, each answered in its turn. Cheaper, and as safe to repeat."""
 
 @_typing.type_check_only
 class StudyServiceAsyncStub(StudyServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     PostStudyEvents: _aio.UnaryUnaryMultiCallable[_study_service_pb2.PostStudyEventsRequest, _study_service_pb2.PostStudyEventsResponse]  # type: ignore[assignment]
     """Answers when every accepted event is in Kafka. Safe to repeat: an `event_id` counts once."""
+    StreamStudyEvents: _aio.StreamStreamMultiCallable[_study_service_pb2.StreamStudyEventsRequest, _study_service_pb2.StreamStudyEventsResponse]  # type: ignore[assignment]
+    """The same for many batches at once, each answered in its turn. Cheaper, and as safe to repeat."""
 
 class StudyServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -48,5 +52,13 @@ class StudyServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_study_service_pb2.PostStudyEventsResponse, _abc.Awaitable[_study_service_pb2.PostStudyEventsResponse]]:
         """Answers when every accepted event is in Kafka. Safe to repeat: an `event_id` counts once."""
+
+    @_abc_1.abstractmethod
+    def StreamStudyEvents(
+        self,
+        request_iterator: _MaybeAsyncIterator[_study_service_pb2.StreamStudyEventsRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_study_service_pb2.StreamStudyEventsResponse], _abc.AsyncIterator[_study_service_pb2.StreamStudyEventsResponse]]:
+        """The same for many batches at once, each answered in its turn. Cheaper, and as safe to repeat."""
 
 def add_StudyServiceServicer_to_server(servicer: StudyServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
