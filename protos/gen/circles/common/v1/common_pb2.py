@@ -22,23 +22,27 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
+from circles.rules.v1 import rules_pb2 as circles_dot_rules_dot_v1_dot_rules__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x63ircles/common/v1/common.proto\x12\x11\x63ircles.common.v1\",\n\x0e\x45ventRetracted\x12\x1a\n\x12retracted_event_id\x18\x01 \x01(\t\"<\n\x0e\x46ieldViolation\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\x12\x0c\n\x04rule\x18\x03 \x01(\t\"\xa6\x01\n\x0b\x45ventResult\x12\r\n\x05index\x18\x01 \x01(\r\x12\x10\n\x08\x65vent_id\x18\x02 \x01(\t\x12.\n\x06status\x18\x03 \x01(\x0e\x32\x1e.circles.common.v1.EventStatus\x12\x35\n\nviolations\x18\x04 \x03(\x0b\x32!.circles.common.v1.FieldViolation\x12\x0f\n\x07is_late\x18\x05 \x01(\x08*m\n\tDataClass\x12\x1a\n\x16\x44\x41TA_CLASS_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x44\x41TA_CLASS_LIVE\x10\x01\x12\x15\n\x11\x44\x41TA_CLASS_PUBLIC\x10\x02\x12\x18\n\x14\x44\x41TA_CLASS_SYNTHETIC\x10\x03*\xb2\x01\n\x0b\x45ventStatus\x12\x1c\n\x18\x45VENT_STATUS_UNSPECIFIED\x10\x00\x12\x19\n\x15\x45VENT_STATUS_ACCEPTED\x10\x01\x12\x18\n\x14\x45VENT_STATUS_REFUSED\x10\x02\x12\x1a\n\x16\x45VENT_STATUS_DUPLICATE\x10\x03\x12\x19\n\x15\x45VENT_STATUS_CONFLICT\x10\x04\x12\x19\n\x15\x45VENT_STATUS_DEFERRED\x10\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x63ircles/common/v1/common.proto\x12\x11\x63ircles.common.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1c\x63ircles/rules/v1/rules.proto\"9\n\x0e\x45ventRetracted\x12\'\n\x12retracted_event_id\x18\x01 \x01(\tB\x0b\xbaH\x08r\x06\xa8\xfe\xad\xb1\x02\x01\"<\n\x0e\x46ieldViolation\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\x12\x0c\n\x04rule\x18\x03 \x01(\t\"\xa6\x01\n\x0b\x45ventResult\x12\r\n\x05index\x18\x01 \x01(\r\x12\x10\n\x08\x65vent_id\x18\x02 \x01(\t\x12.\n\x06status\x18\x03 \x01(\x0e\x32\x1e.circles.common.v1.EventStatus\x12\x35\n\nviolations\x18\x04 \x03(\x0b\x32!.circles.common.v1.FieldViolation\x12\x0f\n\x07is_late\x18\x05 \x01(\x08*m\n\tDataClass\x12\x1a\n\x16\x44\x41TA_CLASS_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x44\x41TA_CLASS_LIVE\x10\x01\x12\x15\n\x11\x44\x41TA_CLASS_PUBLIC\x10\x02\x12\x18\n\x14\x44\x41TA_CLASS_SYNTHETIC\x10\x03*\xb2\x01\n\x0b\x45ventStatus\x12\x1c\n\x18\x45VENT_STATUS_UNSPECIFIED\x10\x00\x12\x19\n\x15\x45VENT_STATUS_ACCEPTED\x10\x01\x12\x18\n\x14\x45VENT_STATUS_REFUSED\x10\x02\x12\x1a\n\x16\x45VENT_STATUS_DUPLICATE\x10\x03\x12\x19\n\x15\x45VENT_STATUS_CONFLICT\x10\x04\x12\x19\n\x15\x45VENT_STATUS_DEFERRED\x10\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'circles.common.v1.common_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_DATACLASS']._serialized_start=330
-  _globals['_DATACLASS']._serialized_end=439
-  _globals['_EVENTSTATUS']._serialized_start=442
-  _globals['_EVENTSTATUS']._serialized_end=620
-  _globals['_EVENTRETRACTED']._serialized_start=53
-  _globals['_EVENTRETRACTED']._serialized_end=97
-  _globals['_FIELDVIOLATION']._serialized_start=99
-  _globals['_FIELDVIOLATION']._serialized_end=159
-  _globals['_EVENTRESULT']._serialized_start=162
-  _globals['_EVENTRESULT']._serialized_end=328
+  _globals['_EVENTRETRACTED'].fields_by_name['retracted_event_id']._loaded_options = None
+  _globals['_EVENTRETRACTED'].fields_by_name['retracted_event_id']._serialized_options = b'\272H\010r\006\250\376\255\261\002\001'
+  _globals['_DATACLASS']._serialized_start=402
+  _globals['_DATACLASS']._serialized_end=511
+  _globals['_EVENTSTATUS']._serialized_start=514
+  _globals['_EVENTSTATUS']._serialized_end=692
+  _globals['_EVENTRETRACTED']._serialized_start=112
+  _globals['_EVENTRETRACTED']._serialized_end=169
+  _globals['_FIELDVIOLATION']._serialized_start=171
+  _globals['_FIELDVIOLATION']._serialized_end=231
+  _globals['_EVENTRESULT']._serialized_start=234
+  _globals['_EVENTRESULT']._serialized_end=400
 # @@protoc_insertion_point(module_scope)

@@ -22,33 +22,55 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from circles.common.v1 import common_pb2 as circles_dot_common_dot_v1_dot_common__pb2
+from circles.rules.v1 import rules_pb2 as circles_dot_rules_dot_v1_dot_rules__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#circles/groups/v1/group_event.proto\x12\x11\x63ircles.groups.v1\x1a\x1e\x63ircles/common/v1/common.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbc\x02\n\nGroupFacts\x12.\n\x06\x66ormat\x18\x01 \x01(\x0e\x32\x1e.circles.groups.v1.GroupFormat\x12\x31\n\nmoderation\x18\x02 \x01(\x0e\x32\x1d.circles.groups.v1.Moderation\x12/\n\tcondition\x18\x03 \x01(\x0e\x32\x1c.circles.groups.v1.Condition\x12\x31\n\npopulation\x18\x04 \x01(\x0e\x32\x1d.circles.groups.v1.Population\x12\x15\n\x08\x63\x61pacity\x18\x05 \x01(\rH\x00\x88\x01\x01\x12\x11\n\ttime_zone\x18\x06 \x01(\t\x12\x1c\n\x0freads_collected\x18\x07 \x01(\x08H\x01\x88\x01\x01\x42\x0b\n\t_capacityB\x12\n\x10_reads_collected\"?\n\x0fGroupRegistered\x12,\n\x05\x66\x61\x63ts\x18\x01 \x01(\x0b\x32\x1d.circles.groups.v1.GroupFacts\"<\n\x0cGroupChanged\x12,\n\x05\x66\x61\x63ts\x18\x01 \x01(\x0b\x32\x1d.circles.groups.v1.GroupFacts\"\r\n\x0bGroupClosed\"\xda\x02\n\nGroupEvent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12/\n\x0boccurred_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tgroup_ref\x18\x03 \x01(\t\x12>\n\x10group_registered\x18\n \x01(\x0b\x32\".circles.groups.v1.GroupRegisteredH\x00\x12\x38\n\rgroup_changed\x18\x0b \x01(\x0b\x32\x1f.circles.groups.v1.GroupChangedH\x00\x12\x36\n\x0cgroup_closed\x18\x0c \x01(\x0b\x32\x1e.circles.groups.v1.GroupClosedH\x00\x12<\n\x0f\x65vent_retracted\x18\x1e \x01(\x0b\x32!.circles.common.v1.EventRetractedH\x00\x42\x06\n\x04kind*\xd0\x01\n\x0bGroupFormat\x12\x1c\n\x18GROUP_FORMAT_UNSPECIFIED\x10\x00\x12\x1d\n\x19GROUP_FORMAT_ONLINE_FORUM\x10\x01\x12\x15\n\x11GROUP_FORMAT_CHAT\x10\x02\x12\x16\n\x12GROUP_FORMAT_VIDEO\x10\x03\x12 \n\x1cGROUP_FORMAT_VIRTUAL_REALITY\x10\x04\x12\x1a\n\x16GROUP_FORMAT_IN_PERSON\x10\x05\x12\x17\n\x13GROUP_FORMAT_HYBRID\x10\x06*\x8c\x01\n\nModeration\x12\x1a\n\x16MODERATION_UNSPECIFIED\x10\x00\x12\x13\n\x0fMODERATION_NONE\x10\x01\x12\x13\n\x0fMODERATION_PEER\x10\x02\x12\x1b\n\x17MODERATION_TRAINED_PEER\x10\x03\x12\x1b\n\x17MODERATION_PROFESSIONAL\x10\x04*\xed\x02\n\tCondition\x12\x19\n\x15\x43ONDITION_UNSPECIFIED\x10\x00\x12\x15\n\x11\x43ONDITION_GENERAL\x10\x01\x12\x18\n\x14\x43ONDITION_DEPRESSION\x10\x02\x12\x15\n\x11\x43ONDITION_ANXIETY\x10\x03\x12\x15\n\x11\x43ONDITION_BIPOLAR\x10\x04\x12\x17\n\x13\x43ONDITION_PSYCHOSIS\x10\x05\x12\x1d\n\x19\x43ONDITION_EATING_DISORDER\x10\x06\x12\"\n\x1e\x43ONDITION_OBSESSIVE_COMPULSIVE\x10\x07\x12\x14\n\x10\x43ONDITION_TRAUMA\x10\x08\x12\x1b\n\x17\x43ONDITION_SUBSTANCE_USE\x10\t\x12\x19\n\x15\x43ONDITION_BEREAVEMENT\x10\n\x12\x12\n\x0e\x43ONDITION_ADHD\x10\x0b\x12\x14\n\x10\x43ONDITION_AUTISM\x10\x0c\x12\x12\n\x0e\x43ONDITION_NONE\x10\r*\xeb\x01\n\nPopulation\x12\x1a\n\x16POPULATION_UNSPECIFIED\x10\x00\x12\x15\n\x11POPULATION_ANYONE\x10\x01\x12\x1b\n\x17POPULATION_YOUNG_PEOPLE\x10\x02\x12\x12\n\x0ePOPULATION_MEN\x10\x03\x12\x14\n\x10POPULATION_WOMEN\x10\x04\x12\x15\n\x11POPULATION_CARERS\x10\x05\x12\x16\n\x12POPULATION_PARENTS\x10\x06\x12\x1b\n\x17POPULATION_OLDER_ADULTS\x10\x07\x12\x17\n\x13POPULATION_VETERANS\x10\x08\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#circles/groups/v1/group_event.proto\x12\x11\x63ircles.groups.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1e\x63ircles/common/v1/common.proto\x1a\x1c\x63ircles/rules/v1/rules.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x81\x03\n\nGroupFacts\x12\x38\n\x06\x66ormat\x18\x01 \x01(\x0e\x32\x1e.circles.groups.v1.GroupFormatB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12;\n\nmoderation\x18\x02 \x01(\x0e\x32\x1d.circles.groups.v1.ModerationB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x39\n\tcondition\x18\x03 \x01(\x0e\x32\x1c.circles.groups.v1.ConditionB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12;\n\npopulation\x18\x04 \x01(\x0e\x32\x1d.circles.groups.v1.PopulationB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\"\n\x08\x63\x61pacity\x18\x05 \x01(\rB\x0b\xbaH\x08*\x06\x18\x80\x94\xeb\xdc\x03H\x00\x88\x01\x01\x12!\n\ttime_zone\x18\x06 \x01(\tB\x0e\xbaH\x0br\x06\xd0\xfe\xad\xb1\x02\x01\xd8\x01\x01\x12\x1c\n\x0freads_collected\x18\x07 \x01(\x08H\x01\x88\x01\x01\x42\x0b\n\t_capacityB\x12\n\x10_reads_collected\"?\n\x0fGroupRegistered\x12,\n\x05\x66\x61\x63ts\x18\x01 \x01(\x0b\x32\x1d.circles.groups.v1.GroupFacts\"<\n\x0cGroupChanged\x12,\n\x05\x66\x61\x63ts\x18\x01 \x01(\x0b\x32\x1d.circles.groups.v1.GroupFacts\"\r\n\x0bGroupClosed\"\x8c\x03\n\nGroupEvent\x12\x1d\n\x08\x65vent_id\x18\x01 \x01(\tB\x0b\xbaH\x08r\x06\xa8\xfe\xad\xb1\x02\x01\x12@\n\x0boccurred_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x0f\xbaH\x0c\xb2\x01\x06\xd8\xfe\xad\xb1\x02\x01\xc8\x01\x01\x12\x1e\n\tgroup_ref\x18\x03 \x01(\tB\x0b\xbaH\x08r\x06\xb0\xfe\xad\xb1\x02\x01\x12>\n\x10group_registered\x18\n \x01(\x0b\x32\".circles.groups.v1.GroupRegisteredH\x00\x12\x38\n\rgroup_changed\x18\x0b \x01(\x0b\x32\x1f.circles.groups.v1.GroupChangedH\x00\x12\x36\n\x0cgroup_closed\x18\x0c \x01(\x0b\x32\x1e.circles.groups.v1.GroupClosedH\x00\x12<\n\x0f\x65vent_retracted\x18\x1e \x01(\x0b\x32!.circles.common.v1.EventRetractedH\x00\x42\r\n\x04kind\x12\x05\xbaH\x02\x08\x01*\xd0\x01\n\x0bGroupFormat\x12\x1c\n\x18GROUP_FORMAT_UNSPECIFIED\x10\x00\x12\x1d\n\x19GROUP_FORMAT_ONLINE_FORUM\x10\x01\x12\x15\n\x11GROUP_FORMAT_CHAT\x10\x02\x12\x16\n\x12GROUP_FORMAT_VIDEO\x10\x03\x12 \n\x1cGROUP_FORMAT_VIRTUAL_REALITY\x10\x04\x12\x1a\n\x16GROUP_FORMAT_IN_PERSON\x10\x05\x12\x17\n\x13GROUP_FORMAT_HYBRID\x10\x06*\x8c\x01\n\nModeration\x12\x1a\n\x16MODERATION_UNSPECIFIED\x10\x00\x12\x13\n\x0fMODERATION_NONE\x10\x01\x12\x13\n\x0fMODERATION_PEER\x10\x02\x12\x1b\n\x17MODERATION_TRAINED_PEER\x10\x03\x12\x1b\n\x17MODERATION_PROFESSIONAL\x10\x04*\xed\x02\n\tCondition\x12\x19\n\x15\x43ONDITION_UNSPECIFIED\x10\x00\x12\x15\n\x11\x43ONDITION_GENERAL\x10\x01\x12\x18\n\x14\x43ONDITION_DEPRESSION\x10\x02\x12\x15\n\x11\x43ONDITION_ANXIETY\x10\x03\x12\x15\n\x11\x43ONDITION_BIPOLAR\x10\x04\x12\x17\n\x13\x43ONDITION_PSYCHOSIS\x10\x05\x12\x1d\n\x19\x43ONDITION_EATING_DISORDER\x10\x06\x12\"\n\x1e\x43ONDITION_OBSESSIVE_COMPULSIVE\x10\x07\x12\x14\n\x10\x43ONDITION_TRAUMA\x10\x08\x12\x1b\n\x17\x43ONDITION_SUBSTANCE_USE\x10\t\x12\x19\n\x15\x43ONDITION_BEREAVEMENT\x10\n\x12\x12\n\x0e\x43ONDITION_ADHD\x10\x0b\x12\x14\n\x10\x43ONDITION_AUTISM\x10\x0c\x12\x12\n\x0e\x43ONDITION_NONE\x10\r*\xeb\x01\n\nPopulation\x12\x1a\n\x16POPULATION_UNSPECIFIED\x10\x00\x12\x15\n\x11POPULATION_ANYONE\x10\x01\x12\x1b\n\x17POPULATION_YOUNG_PEOPLE\x10\x02\x12\x12\n\x0ePOPULATION_MEN\x10\x03\x12\x14\n\x10POPULATION_WOMEN\x10\x04\x12\x15\n\x11POPULATION_CARERS\x10\x05\x12\x16\n\x12POPULATION_PARENTS\x10\x06\x12\x1b\n\x17POPULATION_OLDER_ADULTS\x10\x07\x12\x17\n\x13POPULATION_VETERANS\x10\x08\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'circles.groups.v1.group_event_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_GROUPFORMAT']._serialized_start=934
-  _globals['_GROUPFORMAT']._serialized_end=1142
-  _globals['_MODERATION']._serialized_start=1145
-  _globals['_MODERATION']._serialized_end=1285
-  _globals['_CONDITION']._serialized_start=1288
-  _globals['_CONDITION']._serialized_end=1653
-  _globals['_POPULATION']._serialized_start=1656
-  _globals['_POPULATION']._serialized_end=1891
-  _globals['_GROUPFACTS']._serialized_start=124
-  _globals['_GROUPFACTS']._serialized_end=440
-  _globals['_GROUPREGISTERED']._serialized_start=442
-  _globals['_GROUPREGISTERED']._serialized_end=505
-  _globals['_GROUPCHANGED']._serialized_start=507
-  _globals['_GROUPCHANGED']._serialized_end=567
-  _globals['_GROUPCLOSED']._serialized_start=569
-  _globals['_GROUPCLOSED']._serialized_end=582
-  _globals['_GROUPEVENT']._serialized_start=585
-  _globals['_GROUPEVENT']._serialized_end=931
+  _globals['_GROUPFACTS'].fields_by_name['format']._loaded_options = None
+  _globals['_GROUPFACTS'].fields_by_name['format']._serialized_options = b'\272H\005\202\001\002\020\001'
+  _globals['_GROUPFACTS'].fields_by_name['moderation']._loaded_options = None
+  _globals['_GROUPFACTS'].fields_by_name['moderation']._serialized_options = b'\272H\005\202\001\002\020\001'
+  _globals['_GROUPFACTS'].fields_by_name['condition']._loaded_options = None
+  _globals['_GROUPFACTS'].fields_by_name['condition']._serialized_options = b'\272H\005\202\001\002\020\001'
+  _globals['_GROUPFACTS'].fields_by_name['population']._loaded_options = None
+  _globals['_GROUPFACTS'].fields_by_name['population']._serialized_options = b'\272H\005\202\001\002\020\001'
+  _globals['_GROUPFACTS'].fields_by_name['capacity']._loaded_options = None
+  _globals['_GROUPFACTS'].fields_by_name['capacity']._serialized_options = b'\272H\010*\006\030\200\224\353\334\003'
+  _globals['_GROUPFACTS'].fields_by_name['time_zone']._loaded_options = None
+  _globals['_GROUPFACTS'].fields_by_name['time_zone']._serialized_options = b'\272H\013r\006\320\376\255\261\002\001\330\001\001'
+  _globals['_GROUPEVENT'].oneofs_by_name['kind']._loaded_options = None
+  _globals['_GROUPEVENT'].oneofs_by_name['kind']._serialized_options = b'\272H\002\010\001'
+  _globals['_GROUPEVENT'].fields_by_name['event_id']._loaded_options = None
+  _globals['_GROUPEVENT'].fields_by_name['event_id']._serialized_options = b'\272H\010r\006\250\376\255\261\002\001'
+  _globals['_GROUPEVENT'].fields_by_name['occurred_at']._loaded_options = None
+  _globals['_GROUPEVENT'].fields_by_name['occurred_at']._serialized_options = b'\272H\014\262\001\006\330\376\255\261\002\001\310\001\001'
+  _globals['_GROUPEVENT'].fields_by_name['group_ref']._loaded_options = None
+  _globals['_GROUPEVENT'].fields_by_name['group_ref']._serialized_options = b'\272H\010r\006\260\376\255\261\002\001'
+  _globals['_GROUPFORMAT']._serialized_start=1112
+  _globals['_GROUPFORMAT']._serialized_end=1320
+  _globals['_MODERATION']._serialized_start=1323
+  _globals['_MODERATION']._serialized_end=1463
+  _globals['_CONDITION']._serialized_start=1466
+  _globals['_CONDITION']._serialized_end=1831
+  _globals['_POPULATION']._serialized_start=1834
+  _globals['_POPULATION']._serialized_end=2069
+  _globals['_GROUPFACTS']._serialized_start=183
+  _globals['_GROUPFACTS']._serialized_end=568
+  _globals['_GROUPREGISTERED']._serialized_start=570
+  _globals['_GROUPREGISTERED']._serialized_end=633
+  _globals['_GROUPCHANGED']._serialized_start=635
+  _globals['_GROUPCHANGED']._serialized_end=695
+  _globals['_GROUPCLOSED']._serialized_start=697
+  _globals['_GROUPCLOSED']._serialized_end=710
+  _globals['_GROUPEVENT']._serialized_start=713
+  _globals['_GROUPEVENT']._serialized_end=1109
 # @@protoc_insertion_point(module_scope)

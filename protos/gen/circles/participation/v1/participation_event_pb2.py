@@ -22,57 +22,125 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from circles.common.v1 import common_pb2 as circles_dot_common_dot_v1_dot_common__pb2
+from circles.rules.v1 import rules_pb2 as circles_dot_rules_dot_v1_dot_rules__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n2circles/participation/v1/participation_event.proto\x12\x18\x63ircles.participation.v1\x1a\x1e\x63ircles/common/v1/common.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x0e\n\x0cMemberJoined\"C\n\nMemberLeft\x12\x35\n\x06reason\x18\x01 \x01(\x0e\x32%.circles.participation.v1.LeaveReason\"3\n\x0bSessionHeld\x12\x13\n\x0bsession_ref\x18\x01 \x01(\t\x12\x0f\n\x07minutes\x18\x02 \x01(\r\"\'\n\x10SessionCancelled\x12\x13\n\x0bsession_ref\x18\x01 \x01(\t\"o\n\x0fSessionAttended\x12\x13\n\x0bsession_ref\x18\x01 \x01(\t\x12\x36\n\x04role\x18\x02 \x01(\x0e\x32(.circles.participation.v1.AttendanceRole\x12\x0f\n\x07minutes\x18\x03 \x01(\r\"4\n\rThreadStarted\x12\x12\n\nthread_ref\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x63t_ref\x18\x02 \x01(\t\"O\n\x0bReplyPosted\x12\x12\n\nthread_ref\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x63t_ref\x18\x02 \x01(\t\x12\x1b\n\x13in_reply_to_act_ref\x18\x03 \x01(\t\"V\n\rReactionGiven\x12\x0f\n\x07\x61\x63t_ref\x18\x01 \x01(\t\x12\x34\n\x08reaction\x18\x02 \x01(\x0e\x32\".circles.participation.v1.Reaction\" \n\nThreadRead\x12\x12\n\nthread_ref\x18\x01 \x01(\t\"^\n\x0fModerationActed\x12:\n\x06\x61\x63tion\x18\x01 \x01(\x0e\x32*.circles.participation.v1.ModerationAction\x12\x0f\n\x07\x61\x63t_ref\x18\x02 \x01(\t\"U\n\nRiskRaised\x12\x10\n\x08\x63\x61se_ref\x18\x01 \x01(\t\x12\x35\n\trisk_kind\x18\x02 \x01(\x0e\x32\".circles.participation.v1.RiskKind\"V\n\x0cRiskAnswered\x12\x10\n\x08\x63\x61se_ref\x18\x01 \x01(\t\x12\x34\n\x06\x61nswer\x18\x02 \x01(\x0e\x32$.circles.participation.v1.RiskAnswer\"*\n\x0bTextFeature\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01\"t\n\x14TextFeaturesMeasured\x12\x0f\n\x07\x61\x63t_ref\x18\x01 \x01(\t\x12\x12\n\ndictionary\x18\x02 \x01(\t\x12\x37\n\x08\x66\x65\x61tures\x18\x03 \x03(\x0b\x32%.circles.participation.v1.TextFeature\"\xaf\x08\n\x12ParticipationEvent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12/\n\x0boccurred_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tgroup_ref\x18\x03 \x01(\t\x12\x17\n\x0fparticipant_ref\x18\x04 \x01(\t\x12?\n\rmember_joined\x18\n \x01(\x0b\x32&.circles.participation.v1.MemberJoinedH\x00\x12;\n\x0bmember_left\x18\x0b \x01(\x0b\x32$.circles.participation.v1.MemberLeftH\x00\x12=\n\x0csession_held\x18\x0c \x01(\x0b\x32%.circles.participation.v1.SessionHeldH\x00\x12G\n\x11session_cancelled\x18\r \x01(\x0b\x32*.circles.participation.v1.SessionCancelledH\x00\x12\x45\n\x10session_attended\x18\x0e \x01(\x0b\x32).circles.participation.v1.SessionAttendedH\x00\x12\x41\n\x0ethread_started\x18\x0f \x01(\x0b\x32\'.circles.participation.v1.ThreadStartedH\x00\x12=\n\x0creply_posted\x18\x10 \x01(\x0b\x32%.circles.participation.v1.ReplyPostedH\x00\x12\x41\n\x0ereaction_given\x18\x11 \x01(\x0b\x32\'.circles.participation.v1.ReactionGivenH\x00\x12;\n\x0bthread_read\x18\x12 \x01(\x0b\x32$.circles.participation.v1.ThreadReadH\x00\x12\x45\n\x10moderation_acted\x18\x13 \x01(\x0b\x32).circles.participation.v1.ModerationActedH\x00\x12;\n\x0brisk_raised\x18\x14 \x01(\x0b\x32$.circles.participation.v1.RiskRaisedH\x00\x12?\n\rrisk_answered\x18\x15 \x01(\x0b\x32&.circles.participation.v1.RiskAnsweredH\x00\x12P\n\x16text_features_measured\x18\x16 \x01(\x0b\x32..circles.participation.v1.TextFeaturesMeasuredH\x00\x12<\n\x0f\x65vent_retracted\x18\x1e \x01(\x0b\x32!.circles.common.v1.EventRetractedH\x00\x42\x06\n\x04kind*\x9d\x01\n\x0bLeaveReason\x12\x1c\n\x18LEAVE_REASON_UNSPECIFIED\x10\x00\x12\x1b\n\x17LEAVE_REASON_OWN_CHOICE\x10\x01\x12\x1a\n\x16LEAVE_REASON_COMPLETED\x10\x02\x12\x18\n\x14LEAVE_REASON_REMOVED\x10\x03\x12\x1d\n\x19LEAVE_REASON_GROUP_CLOSED\x10\x04*\x8c\x01\n\x0e\x41ttendanceRole\x12\x1f\n\x1b\x41TTENDANCE_ROLE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x41TTENDANCE_ROLE_MEMBER\x10\x01\x12\x1f\n\x1b\x41TTENDANCE_ROLE_FACILITATOR\x10\x02\x12\x1c\n\x18\x41TTENDANCE_ROLE_OBSERVER\x10\x03*w\n\x08Reaction\x12\x18\n\x14REACTION_UNSPECIFIED\x10\x00\x12\x14\n\x10REACTION_SUPPORT\x10\x01\x12\x13\n\x0fREACTION_THANKS\x10\x02\x12\x12\n\x0eREACTION_AGREE\x10\x03\x12\x12\n\x0eREACTION_OTHER\x10\x04*\xe0\x01\n\x10ModerationAction\x12!\n\x1dMODERATION_ACTION_UNSPECIFIED\x10\x00\x12\x1b\n\x17MODERATION_ACTION_REPLY\x10\x01\x12 \n\x1cMODERATION_ACTION_REMOVE_ACT\x10\x02\x12!\n\x1dMODERATION_ACTION_LOCK_THREAD\x10\x03\x12!\n\x1dMODERATION_ACTION_WARN_MEMBER\x10\x04\x12$\n MODERATION_ACTION_SUSPEND_MEMBER\x10\x05*\x9d\x01\n\x08RiskKind\x12\x19\n\x15RISK_KIND_UNSPECIFIED\x10\x00\x12\x17\n\x13RISK_KIND_SELF_HARM\x10\x01\x12\x15\n\x11RISK_KIND_SUICIDE\x10\x02\x12\x1c\n\x18RISK_KIND_HARM_TO_OTHERS\x10\x03\x12\x13\n\x0fRISK_KIND_ABUSE\x10\x04\x12\x13\n\x0fRISK_KIND_OTHER\x10\x05*\xa4\x01\n\nRiskAnswer\x12\x1b\n\x17RISK_ANSWER_UNSPECIFIED\x10\x00\x12\x19\n\x15RISK_ANSWER_CONTACTED\x10\x01\x12\x18\n\x14RISK_ANSWER_REFERRED\x10\x02\x12\"\n\x1eRISK_ANSWER_EMERGENCY_SERVICES\x10\x03\x12 \n\x1cRISK_ANSWER_NO_ACTION_NEEDED\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n2circles/participation/v1/participation_event.proto\x12\x18\x63ircles.participation.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1e\x63ircles/common/v1/common.proto\x1a\x1c\x63ircles/rules/v1/rules.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x0e\n\x0cMemberJoined\"M\n\nMemberLeft\x12?\n\x06reason\x18\x01 \x01(\x0e\x32%.circles.participation.v1.LeaveReasonB\x08\xbaH\x05\x82\x01\x02\x10\x01\"J\n\x0bSessionHeld\x12 \n\x0bsession_ref\x18\x01 \x01(\tB\x0b\xbaH\x08r\x06\xb0\xfe\xad\xb1\x02\x01\x12\x19\n\x07minutes\x18\x02 \x01(\rB\x08\xbaH\x05*\x03\x18\xa0\x0b\"4\n\x10SessionCancelled\x12 \n\x0bsession_ref\x18\x01 \x01(\tB\x0b\xbaH\x08r\x06\xb0\xfe\xad\xb1\x02\x01\"\x90\x01\n\x0fSessionAttended\x12 \n\x0bsession_ref\x18\x01 \x01(\tB\x0b\xbaH\x08r\x06\xb0\xfe\xad\xb1\x02\x01\x12@\n\x04role\x18\x02 \x01(\x0e\x32(.circles.participation.v1.AttendanceRoleB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x19\n\x07minutes\x18\x03 \x01(\rB\x08\xbaH\x05*\x03\x18\xa0\x0b\"N\n\rThreadStarted\x12\x1f\n\nthread_ref\x18\x01 \x01(\tB\x0b\xbaH\x08r\x06\xb0\xfe\xad\xb1\x02\x01\x12\x1c\n\x07\x61\x63t_ref\x18\x02 \x01(\tB\x0b\xbaH\x08r\x06\xb0\xfe\xad\xb1\x02\x01\"\xee\x01\n\x0bReplyPosted\x12\x1f\n\nthread_ref\x18\x01 \x01(\tB\x0b\xbaH\x08r\x06\xb0\xfe\xad\xb1\x02\x01\x12\x1c\n\x07\x61\x63t_ref\x18\x02 \x01(\tB\x0b\xbaH\x08r\x06\xb0\xfe\xad\xb1\x02\x01\x12(\n\x13in_reply_to_act_ref\x18\x03 \x01(\tB\x0b\xbaH\x08r\x06\xb0\xfe\xad\xb1\x02\x01:v\xbaHs\x1aq\n\x16reply_posted.other_act\x12-in_reply_to_act_ref: another act than act_ref\x1a(this.in_reply_to_act_ref != this.act_ref\"o\n\rReactionGiven\x12\x1c\n\x07\x61\x63t_ref\x18\x01 \x01(\tB\x0b\xbaH\x08r\x06\xb0\xfe\xad\xb1\x02\x01\x12@\n\x08reaction\x18\x02 \x01(\x0e\x32\".circles.participation.v1.ReactionB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\"-\n\nThreadRead\x12\x1f\n\nthread_ref\x18\x01 \x01(\tB\x0b\xbaH\x08r\x06\xb0\xfe\xad\xb1\x02\x01\"z\n\x0fModerationActed\x12\x46\n\x06\x61\x63tion\x18\x01 \x01(\x0e\x32*.circles.participation.v1.ModerationActionB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x1f\n\x07\x61\x63t_ref\x18\x02 \x01(\tB\x0e\xbaH\x0br\x06\xb0\xfe\xad\xb1\x02\x01\xd8\x01\x01\"l\n\nRiskRaised\x12\x1d\n\x08\x63\x61se_ref\x18\x01 \x01(\tB\x0b\xbaH\x08r\x06\xb0\xfe\xad\xb1\x02\x01\x12?\n\trisk_kind\x18\x02 \x01(\x0e\x32\".circles.participation.v1.RiskKindB\x08\xbaH\x05\x82\x01\x02\x10\x01\"o\n\x0cRiskAnswered\x12\x1d\n\x08\x63\x61se_ref\x18\x01 \x01(\tB\x0b\xbaH\x08r\x06\xb0\xfe\xad\xb1\x02\x01\x12@\n\x06\x61nswer\x18\x02 \x01(\x0e\x32$.circles.participation.v1.RiskAnswerB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\"@\n\x0bTextFeature\x12\x19\n\x04\x63ode\x18\x01 \x01(\tB\x0b\xbaH\x08r\x06\xb8\xfe\xad\xb1\x02\x01\x12\x16\n\x05value\x18\x02 \x01(\x01\x42\x07\xbaH\x04\x12\x02@\x01\"\x9b\x01\n\x14TextFeaturesMeasured\x12\x1c\n\x07\x61\x63t_ref\x18\x01 \x01(\tB\x0b\xbaH\x08r\x06\xb0\xfe\xad\xb1\x02\x01\x12\x1f\n\ndictionary\x18\x02 \x01(\tB\x0b\xbaH\x08r\x06\xb8\xfe\xad\xb1\x02\x01\x12\x44\n\x08\x66\x65\x61tures\x18\x03 \x03(\x0b\x32%.circles.participation.v1.TextFeatureB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xc8\x01\"\xe7\n\n\x12ParticipationEvent\x12\x1d\n\x08\x65vent_id\x18\x01 \x01(\tB\x0b\xbaH\x08r\x06\xa8\xfe\xad\xb1\x02\x01\x12@\n\x0boccurred_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x0f\xbaH\x0c\xb2\x01\x06\xd8\xfe\xad\xb1\x02\x01\xc8\x01\x01\x12\x1e\n\tgroup_ref\x18\x03 \x01(\tB\x0b\xbaH\x08r\x06\xb0\xfe\xad\xb1\x02\x01\x12\'\n\x0fparticipant_ref\x18\x04 \x01(\tB\x0e\xbaH\x0br\x06\xb0\xfe\xad\xb1\x02\x01\xd8\x01\x01\x12?\n\rmember_joined\x18\n \x01(\x0b\x32&.circles.participation.v1.MemberJoinedH\x00\x12;\n\x0bmember_left\x18\x0b \x01(\x0b\x32$.circles.participation.v1.MemberLeftH\x00\x12=\n\x0csession_held\x18\x0c \x01(\x0b\x32%.circles.participation.v1.SessionHeldH\x00\x12G\n\x11session_cancelled\x18\r \x01(\x0b\x32*.circles.participation.v1.SessionCancelledH\x00\x12\x45\n\x10session_attended\x18\x0e \x01(\x0b\x32).circles.participation.v1.SessionAttendedH\x00\x12\x41\n\x0ethread_started\x18\x0f \x01(\x0b\x32\'.circles.participation.v1.ThreadStartedH\x00\x12=\n\x0creply_posted\x18\x10 \x01(\x0b\x32%.circles.participation.v1.ReplyPostedH\x00\x12\x41\n\x0ereaction_given\x18\x11 \x01(\x0b\x32\'.circles.participation.v1.ReactionGivenH\x00\x12;\n\x0bthread_read\x18\x12 \x01(\x0b\x32$.circles.participation.v1.ThreadReadH\x00\x12\x45\n\x10moderation_acted\x18\x13 \x01(\x0b\x32).circles.participation.v1.ModerationActedH\x00\x12;\n\x0brisk_raised\x18\x14 \x01(\x0b\x32$.circles.participation.v1.RiskRaisedH\x00\x12?\n\rrisk_answered\x18\x15 \x01(\x0b\x32&.circles.participation.v1.RiskAnsweredH\x00\x12P\n\x16text_features_measured\x18\x16 \x01(\x0b\x32..circles.participation.v1.TextFeaturesMeasuredH\x00\x12<\n\x0f\x65vent_retracted\x18\x1e \x01(\x0b\x32!.circles.common.v1.EventRetractedH\x00:\xf3\x01\xbaH\xef\x01\x1a\xec\x01\n\x1fparticipation_event.participant\x12Wparticipant_ref: required, but with session_held, session_cancelled and event_retracted\x1apthis.participant_ref != \'\' || has(this.session_held) || has(this.session_cancelled) || has(this.event_retracted)B\r\n\x04kind\x12\x05\xbaH\x02\x08\x01*\x9d\x01\n\x0bLeaveReason\x12\x1c\n\x18LEAVE_REASON_UNSPECIFIED\x10\x00\x12\x1b\n\x17LEAVE_REASON_OWN_CHOICE\x10\x01\x12\x1a\n\x16LEAVE_REASON_COMPLETED\x10\x02\x12\x18\n\x14LEAVE_REASON_REMOVED\x10\x03\x12\x1d\n\x19LEAVE_REASON_GROUP_CLOSED\x10\x04*\x8c\x01\n\x0e\x41ttendanceRole\x12\x1f\n\x1b\x41TTENDANCE_ROLE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x41TTENDANCE_ROLE_MEMBER\x10\x01\x12\x1f\n\x1b\x41TTENDANCE_ROLE_FACILITATOR\x10\x02\x12\x1c\n\x18\x41TTENDANCE_ROLE_OBSERVER\x10\x03*w\n\x08Reaction\x12\x18\n\x14REACTION_UNSPECIFIED\x10\x00\x12\x14\n\x10REACTION_SUPPORT\x10\x01\x12\x13\n\x0fREACTION_THANKS\x10\x02\x12\x12\n\x0eREACTION_AGREE\x10\x03\x12\x12\n\x0eREACTION_OTHER\x10\x04*\xe0\x01\n\x10ModerationAction\x12!\n\x1dMODERATION_ACTION_UNSPECIFIED\x10\x00\x12\x1b\n\x17MODERATION_ACTION_REPLY\x10\x01\x12 \n\x1cMODERATION_ACTION_REMOVE_ACT\x10\x02\x12!\n\x1dMODERATION_ACTION_LOCK_THREAD\x10\x03\x12!\n\x1dMODERATION_ACTION_WARN_MEMBER\x10\x04\x12$\n MODERATION_ACTION_SUSPEND_MEMBER\x10\x05*\x9d\x01\n\x08RiskKind\x12\x19\n\x15RISK_KIND_UNSPECIFIED\x10\x00\x12\x17\n\x13RISK_KIND_SELF_HARM\x10\x01\x12\x15\n\x11RISK_KIND_SUICIDE\x10\x02\x12\x1c\n\x18RISK_KIND_HARM_TO_OTHERS\x10\x03\x12\x13\n\x0fRISK_KIND_ABUSE\x10\x04\x12\x13\n\x0fRISK_KIND_OTHER\x10\x05*\xa4\x01\n\nRiskAnswer\x12\x1b\n\x17RISK_ANSWER_UNSPECIFIED\x10\x00\x12\x19\n\x15RISK_ANSWER_CONTACTED\x10\x01\x12\x18\n\x14RISK_ANSWER_REFERRED\x10\x02\x12\"\n\x1eRISK_ANSWER_EMERGENCY_SERVICES\x10\x03\x12 \n\x1cRISK_ANSWER_NO_ACTION_NEEDED\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'circles.participation.v1.participation_event_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_LEAVEREASON']._serialized_start=2202
-  _globals['_LEAVEREASON']._serialized_end=2359
-  _globals['_ATTENDANCEROLE']._serialized_start=2362
-  _globals['_ATTENDANCEROLE']._serialized_end=2502
-  _globals['_REACTION']._serialized_start=2504
-  _globals['_REACTION']._serialized_end=2623
-  _globals['_MODERATIONACTION']._serialized_start=2626
-  _globals['_MODERATIONACTION']._serialized_end=2850
-  _globals['_RISKKIND']._serialized_start=2853
-  _globals['_RISKKIND']._serialized_end=3010
-  _globals['_RISKANSWER']._serialized_start=3013
-  _globals['_RISKANSWER']._serialized_end=3177
-  _globals['_MEMBERJOINED']._serialized_start=145
-  _globals['_MEMBERJOINED']._serialized_end=159
-  _globals['_MEMBERLEFT']._serialized_start=161
-  _globals['_MEMBERLEFT']._serialized_end=228
-  _globals['_SESSIONHELD']._serialized_start=230
-  _globals['_SESSIONHELD']._serialized_end=281
-  _globals['_SESSIONCANCELLED']._serialized_start=283
-  _globals['_SESSIONCANCELLED']._serialized_end=322
-  _globals['_SESSIONATTENDED']._serialized_start=324
-  _globals['_SESSIONATTENDED']._serialized_end=435
-  _globals['_THREADSTARTED']._serialized_start=437
-  _globals['_THREADSTARTED']._serialized_end=489
-  _globals['_REPLYPOSTED']._serialized_start=491
-  _globals['_REPLYPOSTED']._serialized_end=570
-  _globals['_REACTIONGIVEN']._serialized_start=572
-  _globals['_REACTIONGIVEN']._serialized_end=658
-  _globals['_THREADREAD']._serialized_start=660
-  _globals['_THREADREAD']._serialized_end=692
-  _globals['_MODERATIONACTED']._serialized_start=694
-  _globals['_MODERATIONACTED']._serialized_end=788
-  _globals['_RISKRAISED']._serialized_start=790
-  _globals['_RISKRAISED']._serialized_end=875
-  _globals['_RISKANSWERED']._serialized_start=877
-  _globals['_RISKANSWERED']._serialized_end=963
-  _globals['_TEXTFEATURE']._serialized_start=965
-  _globals['_TEXTFEATURE']._serialized_end=1007
-  _globals['_TEXTFEATURESMEASURED']._serialized_start=1009
-  _globals['_TEXTFEATURESMEASURED']._serialized_end=1125
-  _globals['_PARTICIPATIONEVENT']._serialized_start=1128
-  _globals['_PARTICIPATIONEVENT']._serialized_end=2199
+  _globals['_MEMBERLEFT'].fields_by_name['reason']._loaded_options = None
+  _globals['_MEMBERLEFT'].fields_by_name['reason']._serialized_options = b'\272H\005\202\001\002\020\001'
+  _globals['_SESSIONHELD'].fields_by_name['session_ref']._loaded_options = None
+  _globals['_SESSIONHELD'].fields_by_name['session_ref']._serialized_options = b'\272H\010r\006\260\376\255\261\002\001'
+  _globals['_SESSIONHELD'].fields_by_name['minutes']._loaded_options = None
+  _globals['_SESSIONHELD'].fields_by_name['minutes']._serialized_options = b'\272H\005*\003\030\240\013'
+  _globals['_SESSIONCANCELLED'].fields_by_name['session_ref']._loaded_options = None
+  _globals['_SESSIONCANCELLED'].fields_by_name['session_ref']._serialized_options = b'\272H\010r\006\260\376\255\261\002\001'
+  _globals['_SESSIONATTENDED'].fields_by_name['session_ref']._loaded_options = None
+  _globals['_SESSIONATTENDED'].fields_by_name['session_ref']._serialized_options = b'\272H\010r\006\260\376\255\261\002\001'
+  _globals['_SESSIONATTENDED'].fields_by_name['role']._loaded_options = None
+  _globals['_SESSIONATTENDED'].fields_by_name['role']._serialized_options = b'\272H\005\202\001\002\020\001'
+  _globals['_SESSIONATTENDED'].fields_by_name['minutes']._loaded_options = None
+  _globals['_SESSIONATTENDED'].fields_by_name['minutes']._serialized_options = b'\272H\005*\003\030\240\013'
+  _globals['_THREADSTARTED'].fields_by_name['thread_ref']._loaded_options = None
+  _globals['_THREADSTARTED'].fields_by_name['thread_ref']._serialized_options = b'\272H\010r\006\260\376\255\261\002\001'
+  _globals['_THREADSTARTED'].fields_by_name['act_ref']._loaded_options = None
+  _globals['_THREADSTARTED'].fields_by_name['act_ref']._serialized_options = b'\272H\010r\006\260\376\255\261\002\001'
+  _globals['_REPLYPOSTED'].fields_by_name['thread_ref']._loaded_options = None
+  _globals['_REPLYPOSTED'].fields_by_name['thread_ref']._serialized_options = b'\272H\010r\006\260\376\255\261\002\001'
+  _globals['_REPLYPOSTED'].fields_by_name['act_ref']._loaded_options = None
+  _globals['_REPLYPOSTED'].fields_by_name['act_ref']._serialized_options = b'\272H\010r\006\260\376\255\261\002\001'
+  _globals['_REPLYPOSTED'].fields_by_name['in_reply_to_act_ref']._loaded_options = None
+  _globals['_REPLYPOSTED'].fields_by_name['in_reply_to_act_ref']._serialized_options = b'\272H\010r\006\260\376\255\261\002\001'
+  _globals['_REPLYPOSTED']._loaded_options = None
+  _globals['_REPLYPOSTED']._serialized_options = b'\272Hs\032q\n\026reply_posted.other_act\022-in_reply_to_act_ref: another act than act_ref\032(this.in_reply_to_act_ref != this.act_ref'
+  _globals['_REACTIONGIVEN'].fields_by_name['act_ref']._loaded_options = None
+  _globals['_REACTIONGIVEN'].fields_by_name['act_ref']._serialized_options = b'\272H\010r\006\260\376\255\261\002\001'
+  _globals['_REACTIONGIVEN'].fields_by_name['reaction']._loaded_options = None
+  _globals['_REACTIONGIVEN'].fields_by_name['reaction']._serialized_options = b'\272H\007\202\001\004\020\001 \000'
+  _globals['_THREADREAD'].fields_by_name['thread_ref']._loaded_options = None
+  _globals['_THREADREAD'].fields_by_name['thread_ref']._serialized_options = b'\272H\010r\006\260\376\255\261\002\001'
+  _globals['_MODERATIONACTED'].fields_by_name['action']._loaded_options = None
+  _globals['_MODERATIONACTED'].fields_by_name['action']._serialized_options = b'\272H\007\202\001\004\020\001 \000'
+  _globals['_MODERATIONACTED'].fields_by_name['act_ref']._loaded_options = None
+  _globals['_MODERATIONACTED'].fields_by_name['act_ref']._serialized_options = b'\272H\013r\006\260\376\255\261\002\001\330\001\001'
+  _globals['_RISKRAISED'].fields_by_name['case_ref']._loaded_options = None
+  _globals['_RISKRAISED'].fields_by_name['case_ref']._serialized_options = b'\272H\010r\006\260\376\255\261\002\001'
+  _globals['_RISKRAISED'].fields_by_name['risk_kind']._loaded_options = None
+  _globals['_RISKRAISED'].fields_by_name['risk_kind']._serialized_options = b'\272H\005\202\001\002\020\001'
+  _globals['_RISKANSWERED'].fields_by_name['case_ref']._loaded_options = None
+  _globals['_RISKANSWERED'].fields_by_name['case_ref']._serialized_options = b'\272H\010r\006\260\376\255\261\002\001'
+  _globals['_RISKANSWERED'].fields_by_name['answer']._loaded_options = None
+  _globals['_RISKANSWERED'].fields_by_name['answer']._serialized_options = b'\272H\007\202\001\004\020\001 \000'
+  _globals['_TEXTFEATURE'].fields_by_name['code']._loaded_options = None
+  _globals['_TEXTFEATURE'].fields_by_name['code']._serialized_options = b'\272H\010r\006\270\376\255\261\002\001'
+  _globals['_TEXTFEATURE'].fields_by_name['value']._loaded_options = None
+  _globals['_TEXTFEATURE'].fields_by_name['value']._serialized_options = b'\272H\004\022\002@\001'
+  _globals['_TEXTFEATURESMEASURED'].fields_by_name['act_ref']._loaded_options = None
+  _globals['_TEXTFEATURESMEASURED'].fields_by_name['act_ref']._serialized_options = b'\272H\010r\006\260\376\255\261\002\001'
+  _globals['_TEXTFEATURESMEASURED'].fields_by_name['dictionary']._loaded_options = None
+  _globals['_TEXTFEATURESMEASURED'].fields_by_name['dictionary']._serialized_options = b'\272H\010r\006\270\376\255\261\002\001'
+  _globals['_TEXTFEATURESMEASURED'].fields_by_name['features']._loaded_options = None
+  _globals['_TEXTFEATURESMEASURED'].fields_by_name['features']._serialized_options = b'\272H\010\222\001\005\010\001\020\310\001'
+  _globals['_PARTICIPATIONEVENT'].oneofs_by_name['kind']._loaded_options = None
+  _globals['_PARTICIPATIONEVENT'].oneofs_by_name['kind']._serialized_options = b'\272H\002\010\001'
+  _globals['_PARTICIPATIONEVENT'].fields_by_name['event_id']._loaded_options = None
+  _globals['_PARTICIPATIONEVENT'].fields_by_name['event_id']._serialized_options = b'\272H\010r\006\250\376\255\261\002\001'
+  _globals['_PARTICIPATIONEVENT'].fields_by_name['occurred_at']._loaded_options = None
+  _globals['_PARTICIPATIONEVENT'].fields_by_name['occurred_at']._serialized_options = b'\272H\014\262\001\006\330\376\255\261\002\001\310\001\001'
+  _globals['_PARTICIPATIONEVENT'].fields_by_name['group_ref']._loaded_options = None
+  _globals['_PARTICIPATIONEVENT'].fields_by_name['group_ref']._serialized_options = b'\272H\010r\006\260\376\255\261\002\001'
+  _globals['_PARTICIPATIONEVENT'].fields_by_name['participant_ref']._loaded_options = None
+  _globals['_PARTICIPATIONEVENT'].fields_by_name['participant_ref']._serialized_options = b'\272H\013r\006\260\376\255\261\002\001\330\001\001'
+  _globals['_PARTICIPATIONEVENT']._loaded_options = None
+  _globals['_PARTICIPATIONEVENT']._serialized_options = b'\272H\357\001\032\354\001\n\037participation_event.participant\022Wparticipant_ref: required, but with session_held, session_cancelled and event_retracted\032pthis.participant_ref != \'\' || has(this.session_held) || has(this.session_cancelled) || has(this.event_retracted)'
+  _globals['_LEAVEREASON']._serialized_start=3015
+  _globals['_LEAVEREASON']._serialized_end=3172
+  _globals['_ATTENDANCEROLE']._serialized_start=3175
+  _globals['_ATTENDANCEROLE']._serialized_end=3315
+  _globals['_REACTION']._serialized_start=3317
+  _globals['_REACTION']._serialized_end=3436
+  _globals['_MODERATIONACTION']._serialized_start=3439
+  _globals['_MODERATIONACTION']._serialized_end=3663
+  _globals['_RISKKIND']._serialized_start=3666
+  _globals['_RISKKIND']._serialized_end=3823
+  _globals['_RISKANSWER']._serialized_start=3826
+  _globals['_RISKANSWER']._serialized_end=3990
+  _globals['_MEMBERJOINED']._serialized_start=204
+  _globals['_MEMBERJOINED']._serialized_end=218
+  _globals['_MEMBERLEFT']._serialized_start=220
+  _globals['_MEMBERLEFT']._serialized_end=297
+  _globals['_SESSIONHELD']._serialized_start=299
+  _globals['_SESSIONHELD']._serialized_end=373
+  _globals['_SESSIONCANCELLED']._serialized_start=375
+  _globals['_SESSIONCANCELLED']._serialized_end=427
+  _globals['_SESSIONATTENDED']._serialized_start=430
+  _globals['_SESSIONATTENDED']._serialized_end=574
+  _globals['_THREADSTARTED']._serialized_start=576
+  _globals['_THREADSTARTED']._serialized_end=654
+  _globals['_REPLYPOSTED']._serialized_start=657
+  _globals['_REPLYPOSTED']._serialized_end=895
+  _globals['_REACTIONGIVEN']._serialized_start=897
+  _globals['_REACTIONGIVEN']._serialized_end=1008
+  _globals['_THREADREAD']._serialized_start=1010
+  _globals['_THREADREAD']._serialized_end=1055
+  _globals['_MODERATIONACTED']._serialized_start=1057
+  _globals['_MODERATIONACTED']._serialized_end=1179
+  _globals['_RISKRAISED']._serialized_start=1181
+  _globals['_RISKRAISED']._serialized_end=1289
+  _globals['_RISKANSWERED']._serialized_start=1291
+  _globals['_RISKANSWERED']._serialized_end=1402
+  _globals['_TEXTFEATURE']._serialized_start=1404
+  _globals['_TEXTFEATURE']._serialized_end=1468
+  _globals['_TEXTFEATURESMEASURED']._serialized_start=1471
+  _globals['_TEXTFEATURESMEASURED']._serialized_end=1626
+  _globals['_PARTICIPATIONEVENT']._serialized_start=1629
+  _globals['_PARTICIPATIONEVENT']._serialized_end=3012
 # @@protoc_insertion_point(module_scope)

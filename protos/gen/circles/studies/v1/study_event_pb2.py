@@ -22,31 +22,85 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from circles.common.v1 import common_pb2 as circles_dot_common_dot_v1_dot_common__pb2
+from circles.rules.v1 import rules_pb2 as circles_dot_rules_dot_v1_dot_rules__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$circles/studies/v1/study_event.proto\x12\x12\x63ircles.studies.v1\x1a\x1e\x63ircles/common/v1/common.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd0\x01\n\x0fStudyRegistered\x12/\n\x06\x64\x65sign\x18\x01 \x01(\x0e\x32\x1f.circles.studies.v1.StudyDesign\x12/\n\x06result\x18\x02 \x01(\x0e\x32\x1f.circles.studies.v1.StudyResult\x12\x34\n\x0crisk_of_bias\x18\x03 \x01(\x0e\x32\x1e.circles.studies.v1.RiskOfBias\x12\x18\n\x10publication_year\x18\x04 \x01(\r\x12\x0b\n\x03\x64oi\x18\x05 \x01(\t\"\xb4\x01\n\rArmSummarised\x12\x0b\n\x03\x61rm\x18\x01 \x01(\t\x12\x0f\n\x07outcome\x18\x02 \x01(\t\x12\x12\n\ninstrument\x18\x03 \x01(\t\x12\x12\n\ntime_point\x18\x04 \x01(\t\x12\t\n\x01n\x18\x05 \x01(\r\x12\x11\n\x04mean\x18\x06 \x01(\x01H\x00\x88\x01\x01\x12\x0f\n\x02sd\x18\x07 \x01(\x01H\x01\x88\x01\x01\x12\x13\n\x06\x65vents\x18\x08 \x01(\rH\x02\x88\x01\x01\x42\x07\n\x05_meanB\x05\n\x03_sdB\t\n\x07_events\"\xc9\x01\n\x0f\x45\x66\x66\x65\x63tEstimated\x12\x0b\n\x03\x61rm\x18\x01 \x01(\t\x12\x16\n\x0e\x63omparison_arm\x18\x02 \x01(\t\x12\x0f\n\x07outcome\x18\x03 \x01(\t\x12\x12\n\ninstrument\x18\x04 \x01(\t\x12\x12\n\ntime_point\x18\x05 \x01(\t\x12.\n\x05scale\x18\x06 \x01(\x0e\x32\x1f.circles.studies.v1.EffectScale\x12\x10\n\x08\x65stimate\x18\x07 \x01(\x01\x12\x16\n\x0estandard_error\x18\x08 \x01(\x01\"\xe8\x02\n\nStudyEvent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12/\n\x0boccurred_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nstudy_code\x18\x03 \x01(\t\x12?\n\x10study_registered\x18\n \x01(\x0b\x32#.circles.studies.v1.StudyRegisteredH\x00\x12;\n\x0e\x61rm_summarised\x18\x0b \x01(\x0b\x32!.circles.studies.v1.ArmSummarisedH\x00\x12?\n\x10\x65\x66\x66\x65\x63t_estimated\x18\x0c \x01(\x0b\x32#.circles.studies.v1.EffectEstimatedH\x00\x12<\n\x0f\x65vent_retracted\x18\x1e \x01(\x0b\x32!.circles.common.v1.EventRetractedH\x00\x42\x06\n\x04kind*\xbe\x01\n\x0bStudyDesign\x12\x1c\n\x18STUDY_DESIGN_UNSPECIFIED\x10\x00\x12\x1b\n\x17STUDY_DESIGN_RANDOMISED\x10\x01\x12\x1b\n\x17STUDY_DESIGN_CONTROLLED\x10\x02\x12\x17\n\x13STUDY_DESIGN_COHORT\x10\x03\x12 \n\x1cSTUDY_DESIGN_CROSS_SECTIONAL\x10\x04\x12\x1c\n\x18STUDY_DESIGN_DESCRIPTIVE\x10\x05*\x9f\x01\n\x0bStudyResult\x12\x1c\n\x18STUDY_RESULT_UNSPECIFIED\x10\x00\x12\x19\n\x15STUDY_RESULT_POSITIVE\x10\x01\x12\x1e\n\x1aSTUDY_RESULT_NO_DIFFERENCE\x10\x02\x12\x18\n\x14STUDY_RESULT_HARMFUL\x10\x03\x12\x1d\n\x19STUDY_RESULT_NOT_REPORTED\x10\x04*w\n\nRiskOfBias\x12\x1c\n\x18RISK_OF_BIAS_UNSPECIFIED\x10\x00\x12\x14\n\x10RISK_OF_BIAS_LOW\x10\x01\x12\x1e\n\x1aRISK_OF_BIAS_SOME_CONCERNS\x10\x02\x12\x15\n\x11RISK_OF_BIAS_HIGH\x10\x03*\xe8\x01\n\x0b\x45\x66\x66\x65\x63tScale\x12\x1c\n\x18\x45\x46\x46\x45\x43T_SCALE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x45\x46\x46\x45\x43T_SCALE_HEDGES_G\x10\x01\x12 \n\x1c\x45\x46\x46\x45\x43T_SCALE_MEAN_DIFFERENCE\x10\x02\x12\x1f\n\x1b\x45\x46\x46\x45\x43T_SCALE_LOG_RISK_RATIO\x10\x03\x12\x1f\n\x1b\x45\x46\x46\x45\x43T_SCALE_LOG_ODDS_RATIO\x10\x04\x12\x19\n\x15\x45\x46\x46\x45\x43T_SCALE_FISHER_Z\x10\x05\x12!\n\x1d\x45\x46\x46\x45\x43T_SCALE_LOGIT_PROPORTION\x10\x06\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$circles/studies/v1/study_event.proto\x12\x12\x63ircles.studies.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1e\x63ircles/common/v1/common.proto\x1a\x1c\x63ircles/rules/v1/rules.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x90\x02\n\x0fStudyRegistered\x12;\n\x06\x64\x65sign\x18\x01 \x01(\x0e\x32\x1f.circles.studies.v1.StudyDesignB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x39\n\x06result\x18\x02 \x01(\x0e\x32\x1f.circles.studies.v1.StudyResultB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12>\n\x0crisk_of_bias\x18\x03 \x01(\x0e\x32\x1e.circles.studies.v1.RiskOfBiasB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12(\n\x10publication_year\x18\x04 \x01(\rB\x0e\xbaH\x0b*\x06\x18\xb4\x10(\xec\x0e\xd8\x01\x01\x12\x1b\n\x03\x64oi\x18\x05 \x01(\tB\x0e\xbaH\x0br\x06\xc0\xfe\xad\xb1\x02\x01\xd8\x01\x01\"\xde\x03\n\rArmSummarised\x12\x18\n\x03\x61rm\x18\x01 \x01(\tB\x0b\xbaH\x08r\x06\xb8\xfe\xad\xb1\x02\x01\x12\x1c\n\x07outcome\x18\x02 \x01(\tB\x0b\xbaH\x08r\x06\xb8\xfe\xad\xb1\x02\x01\x12\"\n\ninstrument\x18\x03 \x01(\tB\x0e\xbaH\x0br\x06\xb8\xfe\xad\xb1\x02\x01\xd8\x01\x01\x12\"\n\ntime_point\x18\x04 \x01(\tB\x0e\xbaH\x0br\x06\xb8\xfe\xad\xb1\x02\x01\xd8\x01\x01\x12\x18\n\x01n\x18\x05 \x01(\rB\r\xbaH\n*\x08\x18\x80\x94\xeb\xdc\x03(\x01\x12\x1a\n\x04mean\x18\x06 \x01(\x01\x42\x07\xbaH\x04\x12\x02@\x01H\x00\x88\x01\x01\x12!\n\x02sd\x18\x07 \x01(\x01\x42\x10\xbaH\r\x12\x0b)\x00\x00\x00\x00\x00\x00\x00\x00@\x01H\x01\x88\x01\x01\x12 \n\x06\x65vents\x18\x08 \x01(\rB\x0b\xbaH\x08*\x06\x18\x80\x94\xeb\xdc\x03H\x02\x88\x01\x01:\xb6\x01\xbaH\xb2\x01\x1a[\n\x1a\x61rm_summarised.events_of_n\x12\x11\x65vents: at most n\x1a*!has(this.events) || this.events <= this.n\x1aS\n\x1b\x61rm_summarised.mean_with_sd\x12\x14mean and sd together\x1a\x1ehas(this.mean) == has(this.sd)B\x07\n\x05_meanB\x05\n\x03_sdB\t\n\x07_events\"\xb7\x02\n\x0f\x45\x66\x66\x65\x63tEstimated\x12\x18\n\x03\x61rm\x18\x01 \x01(\tB\x0b\xbaH\x08r\x06\xb8\xfe\xad\xb1\x02\x01\x12#\n\x0e\x63omparison_arm\x18\x02 \x01(\tB\x0b\xbaH\x08r\x06\xb8\xfe\xad\xb1\x02\x01\x12\x1c\n\x07outcome\x18\x03 \x01(\tB\x0b\xbaH\x08r\x06\xb8\xfe\xad\xb1\x02\x01\x12\"\n\ninstrument\x18\x04 \x01(\tB\x0e\xbaH\x0br\x06\xb8\xfe\xad\xb1\x02\x01\xd8\x01\x01\x12\"\n\ntime_point\x18\x05 \x01(\tB\x0e\xbaH\x0br\x06\xb8\xfe\xad\xb1\x02\x01\xd8\x01\x01\x12:\n\x05scale\x18\x06 \x01(\x0e\x32\x1f.circles.studies.v1.EffectScaleB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x19\n\x08\x65stimate\x18\x07 \x01(\x01\x42\x07\xbaH\x04\x12\x02@\x01\x12(\n\x0estandard_error\x18\x08 \x01(\x01\x42\x10\xbaH\r\x12\x0b!\x00\x00\x00\x00\x00\x00\x00\x00@\x01\"\x9a\x03\n\nStudyEvent\x12\x1d\n\x08\x65vent_id\x18\x01 \x01(\tB\x0b\xbaH\x08r\x06\xa8\xfe\xad\xb1\x02\x01\x12@\n\x0boccurred_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x0f\xbaH\x0c\xb2\x01\x06\xd8\xfe\xad\xb1\x02\x01\xc8\x01\x01\x12\x1f\n\nstudy_code\x18\x03 \x01(\tB\x0b\xbaH\x08r\x06\xb8\xfe\xad\xb1\x02\x01\x12?\n\x10study_registered\x18\n \x01(\x0b\x32#.circles.studies.v1.StudyRegisteredH\x00\x12;\n\x0e\x61rm_summarised\x18\x0b \x01(\x0b\x32!.circles.studies.v1.ArmSummarisedH\x00\x12?\n\x10\x65\x66\x66\x65\x63t_estimated\x18\x0c \x01(\x0b\x32#.circles.studies.v1.EffectEstimatedH\x00\x12<\n\x0f\x65vent_retracted\x18\x1e \x01(\x0b\x32!.circles.common.v1.EventRetractedH\x00\x42\r\n\x04kind\x12\x05\xbaH\x02\x08\x01*\xbe\x01\n\x0bStudyDesign\x12\x1c\n\x18STUDY_DESIGN_UNSPECIFIED\x10\x00\x12\x1b\n\x17STUDY_DESIGN_RANDOMISED\x10\x01\x12\x1b\n\x17STUDY_DESIGN_CONTROLLED\x10\x02\x12\x17\n\x13STUDY_DESIGN_COHORT\x10\x03\x12 \n\x1cSTUDY_DESIGN_CROSS_SECTIONAL\x10\x04\x12\x1c\n\x18STUDY_DESIGN_DESCRIPTIVE\x10\x05*\x9f\x01\n\x0bStudyResult\x12\x1c\n\x18STUDY_RESULT_UNSPECIFIED\x10\x00\x12\x19\n\x15STUDY_RESULT_POSITIVE\x10\x01\x12\x1e\n\x1aSTUDY_RESULT_NO_DIFFERENCE\x10\x02\x12\x18\n\x14STUDY_RESULT_HARMFUL\x10\x03\x12\x1d\n\x19STUDY_RESULT_NOT_REPORTED\x10\x04*w\n\nRiskOfBias\x12\x1c\n\x18RISK_OF_BIAS_UNSPECIFIED\x10\x00\x12\x14\n\x10RISK_OF_BIAS_LOW\x10\x01\x12\x1e\n\x1aRISK_OF_BIAS_SOME_CONCERNS\x10\x02\x12\x15\n\x11RISK_OF_BIAS_HIGH\x10\x03*\xe8\x01\n\x0b\x45\x66\x66\x65\x63tScale\x12\x1c\n\x18\x45\x46\x46\x45\x43T_SCALE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x45\x46\x46\x45\x43T_SCALE_HEDGES_G\x10\x01\x12 \n\x1c\x45\x46\x46\x45\x43T_SCALE_MEAN_DIFFERENCE\x10\x02\x12\x1f\n\x1b\x45\x46\x46\x45\x43T_SCALE_LOG_RISK_RATIO\x10\x03\x12\x1f\n\x1b\x45\x46\x46\x45\x43T_SCALE_LOG_ODDS_RATIO\x10\x04\x12\x19\n\x15\x45\x46\x46\x45\x43T_SCALE_FISHER_Z\x10\x05\x12!\n\x1d\x45\x46\x46\x45\x43T_SCALE_LOGIT_PROPORTION\x10\x06\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'circles.studies.v1.study_event_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_STUDYDESIGN']._serialized_start=1087
-  _globals['_STUDYDESIGN']._serialized_end=1277
-  _globals['_STUDYRESULT']._serialized_start=1280
-  _globals['_STUDYRESULT']._serialized_end=1439
-  _globals['_RISKOFBIAS']._serialized_start=1441
-  _globals['_RISKOFBIAS']._serialized_end=1560
-  _globals['_EFFECTSCALE']._serialized_start=1563
-  _globals['_EFFECTSCALE']._serialized_end=1795
-  _globals['_STUDYREGISTERED']._serialized_start=126
-  _globals['_STUDYREGISTERED']._serialized_end=334
-  _globals['_ARMSUMMARISED']._serialized_start=337
-  _globals['_ARMSUMMARISED']._serialized_end=517
-  _globals['_EFFECTESTIMATED']._serialized_start=520
-  _globals['_EFFECTESTIMATED']._serialized_end=721
-  _globals['_STUDYEVENT']._serialized_start=724
-  _globals['_STUDYEVENT']._serialized_end=1084
+  _globals['_STUDYREGISTERED'].fields_by_name['design']._loaded_options = None
+  _globals['_STUDYREGISTERED'].fields_by_name['design']._serialized_options = b'\272H\007\202\001\004\020\001 \000'
+  _globals['_STUDYREGISTERED'].fields_by_name['result']._loaded_options = None
+  _globals['_STUDYREGISTERED'].fields_by_name['result']._serialized_options = b'\272H\005\202\001\002\020\001'
+  _globals['_STUDYREGISTERED'].fields_by_name['risk_of_bias']._loaded_options = None
+  _globals['_STUDYREGISTERED'].fields_by_name['risk_of_bias']._serialized_options = b'\272H\005\202\001\002\020\001'
+  _globals['_STUDYREGISTERED'].fields_by_name['publication_year']._loaded_options = None
+  _globals['_STUDYREGISTERED'].fields_by_name['publication_year']._serialized_options = b'\272H\013*\006\030\264\020(\354\016\330\001\001'
+  _globals['_STUDYREGISTERED'].fields_by_name['doi']._loaded_options = None
+  _globals['_STUDYREGISTERED'].fields_by_name['doi']._serialized_options = b'\272H\013r\006\300\376\255\261\002\001\330\001\001'
+  _globals['_ARMSUMMARISED'].fields_by_name['arm']._loaded_options = None
+  _globals['_ARMSUMMARISED'].fields_by_name['arm']._serialized_options = b'\272H\010r\006\270\376\255\261\002\001'
+  _globals['_ARMSUMMARISED'].fields_by_name['outcome']._loaded_options = None
+  _globals['_ARMSUMMARISED'].fields_by_name['outcome']._serialized_options = b'\272H\010r\006\270\376\255\261\002\001'
+  _globals['_ARMSUMMARISED'].fields_by_name['instrument']._loaded_options = None
+  _globals['_ARMSUMMARISED'].fields_by_name['instrument']._serialized_options = b'\272H\013r\006\270\376\255\261\002\001\330\001\001'
+  _globals['_ARMSUMMARISED'].fields_by_name['time_point']._loaded_options = None
+  _globals['_ARMSUMMARISED'].fields_by_name['time_point']._serialized_options = b'\272H\013r\006\270\376\255\261\002\001\330\001\001'
+  _globals['_ARMSUMMARISED'].fields_by_name['n']._loaded_options = None
+  _globals['_ARMSUMMARISED'].fields_by_name['n']._serialized_options = b'\272H\n*\010\030\200\224\353\334\003(\001'
+  _globals['_ARMSUMMARISED'].fields_by_name['mean']._loaded_options = None
+  _globals['_ARMSUMMARISED'].fields_by_name['mean']._serialized_options = b'\272H\004\022\002@\001'
+  _globals['_ARMSUMMARISED'].fields_by_name['sd']._loaded_options = None
+  _globals['_ARMSUMMARISED'].fields_by_name['sd']._serialized_options = b'\272H\r\022\013)\000\000\000\000\000\000\000\000@\001'
+  _globals['_ARMSUMMARISED'].fields_by_name['events']._loaded_options = None
+  _globals['_ARMSUMMARISED'].fields_by_name['events']._serialized_options = b'\272H\010*\006\030\200\224\353\334\003'
+  _globals['_ARMSUMMARISED']._loaded_options = None
+  _globals['_ARMSUMMARISED']._serialized_options = b'\272H\262\001\032[\n\032arm_summarised.events_of_n\022\021events: at most n\032*!has(this.events) || this.events <= this.n\032S\n\033arm_summarised.mean_with_sd\022\024mean and sd together\032\036has(this.mean) == has(this.sd)'
+  _globals['_EFFECTESTIMATED'].fields_by_name['arm']._loaded_options = None
+  _globals['_EFFECTESTIMATED'].fields_by_name['arm']._serialized_options = b'\272H\010r\006\270\376\255\261\002\001'
+  _globals['_EFFECTESTIMATED'].fields_by_name['comparison_arm']._loaded_options = None
+  _globals['_EFFECTESTIMATED'].fields_by_name['comparison_arm']._serialized_options = b'\272H\010r\006\270\376\255\261\002\001'
+  _globals['_EFFECTESTIMATED'].fields_by_name['outcome']._loaded_options = None
+  _globals['_EFFECTESTIMATED'].fields_by_name['outcome']._serialized_options = b'\272H\010r\006\270\376\255\261\002\001'
+  _globals['_EFFECTESTIMATED'].fields_by_name['instrument']._loaded_options = None
+  _globals['_EFFECTESTIMATED'].fields_by_name['instrument']._serialized_options = b'\272H\013r\006\270\376\255\261\002\001\330\001\001'
+  _globals['_EFFECTESTIMATED'].fields_by_name['time_point']._loaded_options = None
+  _globals['_EFFECTESTIMATED'].fields_by_name['time_point']._serialized_options = b'\272H\013r\006\270\376\255\261\002\001\330\001\001'
+  _globals['_EFFECTESTIMATED'].fields_by_name['scale']._loaded_options = None
+  _globals['_EFFECTESTIMATED'].fields_by_name['scale']._serialized_options = b'\272H\007\202\001\004\020\001 \000'
+  _globals['_EFFECTESTIMATED'].fields_by_name['estimate']._loaded_options = None
+  _globals['_EFFECTESTIMATED'].fields_by_name['estimate']._serialized_options = b'\272H\004\022\002@\001'
+  _globals['_EFFECTESTIMATED'].fields_by_name['standard_error']._loaded_options = None
+  _globals['_EFFECTESTIMATED'].fields_by_name['standard_error']._serialized_options = b'\272H\r\022\013!\000\000\000\000\000\000\000\000@\001'
+  _globals['_STUDYEVENT'].oneofs_by_name['kind']._loaded_options = None
+  _globals['_STUDYEVENT'].oneofs_by_name['kind']._serialized_options = b'\272H\002\010\001'
+  _globals['_STUDYEVENT'].fields_by_name['event_id']._loaded_options = None
+  _globals['_STUDYEVENT'].fields_by_name['event_id']._serialized_options = b'\272H\010r\006\250\376\255\261\002\001'
+  _globals['_STUDYEVENT'].fields_by_name['occurred_at']._loaded_options = None
+  _globals['_STUDYEVENT'].fields_by_name['occurred_at']._serialized_options = b'\272H\014\262\001\006\330\376\255\261\002\001\310\001\001'
+  _globals['_STUDYEVENT'].fields_by_name['study_code']._loaded_options = None
+  _globals['_STUDYEVENT'].fields_by_name['study_code']._serialized_options = b'\272H\010r\006\270\376\255\261\002\001'
+  _globals['_STUDYDESIGN']._serialized_start=1668
+  _globals['_STUDYDESIGN']._serialized_end=1858
+  _globals['_STUDYRESULT']._serialized_start=1861
+  _globals['_STUDYRESULT']._serialized_end=2020
+  _globals['_RISKOFBIAS']._serialized_start=2022
+  _globals['_RISKOFBIAS']._serialized_end=2141
+  _globals['_EFFECTSCALE']._serialized_start=2144
+  _globals['_EFFECTSCALE']._serialized_end=2376
+  _globals['_STUDYREGISTERED']._serialized_start=185
+  _globals['_STUDYREGISTERED']._serialized_end=457
+  _globals['_ARMSUMMARISED']._serialized_start=460
+  _globals['_ARMSUMMARISED']._serialized_end=938
+  _globals['_EFFECTESTIMATED']._serialized_start=941
+  _globals['_EFFECTESTIMATED']._serialized_end=1252
+  _globals['_STUDYEVENT']._serialized_start=1255
+  _globals['_STUDYEVENT']._serialized_end=1665
 # @@protoc_insertion_point(module_scope)
