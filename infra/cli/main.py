@@ -11,6 +11,8 @@ from collections.abc import Sequence
 
 import click
 
+from infra.cli.keys import keys
+
 _PORT_NAMES = ("kafka", "kafka-controller", "postgres", "ingestion", "dagster", "dagster-code")
 
 
@@ -134,41 +136,7 @@ def demo(keep: bool, events: int) -> None:
     run_demo(keep=keep, count_events=events)
 
 
-@cli.group()
-def keys() -> None:
-    """API keys of partners."""
-
-
-@keys.command("add")
-@click.argument("tenant")
-@click.option(
-    "--data-class",
-    type=click.Choice(["live", "public", "synthetic"]),
-    required=True,
-    help="What the tenant's data are. It cannot be changed later; classes never pool.",
-)
-def add_key(tenant: str, data_class: str) -> None:
-    """Make a key for TENANT and print it, once: it is stored nowhere."""
-    from infra.cli.keys import add
-
-    add(tenant, data_class)
-
-
-@keys.command("list")
-def list_keys() -> None:
-    """Show which keys there are."""
-    from infra.cli.keys import show
-
-    show()
-
-
-@keys.command("revoke")
-@click.argument("key_id")
-def revoke_key(key_id: str) -> None:
-    """End the validity of the key with KEY_ID, within seconds."""
-    from infra.cli.keys import revoke
-
-    revoke(key_id)
+cli.add_command(keys)
 
 
 def main() -> None:

@@ -1,113 +1,108 @@
-"""The gateway process: `python -m services.ingestion`. Serves until SIGTERM, then drains."""
+"""The gateway: `python -m services.ingestion`. Serves until SIGTERM, then drains.
+
+With CIRCLES_INGESTION_PROCESSES above 1 this process starts that many others, which share the port, and
+only watches over them: gRPC must not be loaded before a process is forked off.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import ipaddress
-import logging
 import signal
+import socket
+import subprocess
 import sys
+import time
 
-import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_health.v1._async import HealthServicer
-
-from services.ingestion.authentication import KeyStore
-from services.ingestion.pseudonyms import Pseudonymiser
-from services.ingestion.sender import Sender
-from services.ingestion.servicers import Gateway, add_servicers
-from services.kafka.client import KafkaUnavailable
-from services.runtime.heartbeat import beat
+from services.runtime import heartbeat
 from services.runtime.logs import configure_logging
-from services.runtime.settings import IngestionSettings, KafkaSettings, PostgresSettings
-
-log = logging.getLogger("services.ingestion")
+from services.runtime.settings import IngestionSettings
 
 SERVICE = "ingestion"
-
-
-async def serve(settings: IngestionSettings) -> None:
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    gateway = Gateway(
-        keys=KeyStore(PostgresSettings.load(), settings.key_refresh_seconds),
-        pseudonymiser=Pseudonymiser.from_file(settings.pseudonym_key_file),
-        sender=Sender(KafkaSettings.load(), settings.kafka_timeout_seconds),
-        max_events=settings.max_events_per_batch,
-    )
-    server, serving = _server(settings, gateway)
-    await server.start()
-    tasks = [
-        asyncio.create_task(gateway.keys.keep_fresh()),
-        asyncio.create_task(_watch(gateway, serving)),
-    ]
-    log.info("listening on %s:%d", settings.host, settings.port)
-    await stop.wait()
-    for task in tasks:
-        task.cancel()
-    await _drain(server, serving, gateway, settings.drain_seconds)
-
-
-def _server(settings: IngestionSettings, gateway: Gateway) -> tuple[grpc.aio.Server, HealthServicer]:
-    server = grpc.aio.server(
-        maximum_concurrent_rpcs=settings.max_concurrent_calls,
-        options=[
-            ("grpc.max_receive_message_length", settings.max_message_bytes),
-            ("grpc.so_reuseport", 0),  # a second gateway on the port is an error, not a silent sharer
-        ],
-    )
-    serving = HealthServicer()
-    health_pb2_grpc.add_HealthServicer_to_server(serving, server)
-    add_servicers(gateway, server)
-    if server.add_insecure_port(f"{settings.host}:{settings.port}") != settings.port:
-        raise SystemExit(f"Port {settings.port} is taken: set CIRCLES_INGESTION_PORT to a free one")
-    return server, serving
-
-
-async def _watch(gateway: Gateway, serving: HealthServicer) -> None:
-    """Tells health and heartbeat whether Kafka can be reached."""
-    while True:
-        state, status = "ready", health_pb2.HealthCheckResponse.SERVING
-        try:
-            await gateway.sender.connect()
-        except KafkaUnavailable:
-            state, status = "waiting", health_pb2.HealthCheckResponse.NOT_SERVING
-        await serving.set("", status)
-        beat(
-            SERVICE,
-            state,
-            {"accepted_events": gateway.count_accepted, "refused_events": gateway.count_refused},
-        )
-        await asyncio.sleep(1.0)
-
-
-async def _drain(server: grpc.aio.Server, serving: HealthServicer, gateway: Gateway, seconds: float) -> None:
-    """No new calls; those under way are finished, because their events may be in Kafka already."""
-    beat(SERVICE, "draining")
-    await serving.enter_graceful_shutdown()
-    await server.stop(grace=seconds)
-    await gateway.sender.close()
-
-
-def _refuse_plaintext_bind(settings: IngestionSettings) -> None:
-    with contextlib.suppress(ValueError):
-        if settings.plaintext_beyond_loopback or ipaddress.ip_address(settings.host).is_loopback:
-            return
-    raise SystemExit(
-        f"CIRCLES_INGESTION_HOST={settings.host}: only loopback (127.0.0.1) is served without TLS. "
-        "See CIRCLES_INGESTION_PLAINTEXT_BEYOND_LOOPBACK in services/runtime/settings.py"
-    )
+RESTART_SECONDS = 1.0
 
 
 def main() -> int:
     configure_logging(SERVICE)
     settings = IngestionSettings.load()
-    _refuse_plaintext_bind(settings)
-    beat(SERVICE, "starting")
-    asyncio.run(serve(settings))
+    numbers = [int(argument) for argument in sys.argv[1:]]
+    if settings.processes == 1:
+        return _serve(settings, SERVICE, 0)
+    return _serve(settings, _name(numbers[0]), numbers[0]) if numbers else _Fleet(settings).run()
+
+
+def _serve(settings: IngestionSettings, name: str, number: int) -> int:
+    from services.ingestion.server import Server, refuse_plaintext_bind
+    from services.ingestion.tls import Unusable
+
+    refuse_plaintext_bind(settings)
+    heartbeat.beat(name, "starting")
+
+    async def serve() -> None:
+        await Server(settings, name, number).serve()
+
+    try:
+        asyncio.run(serve())
+    except Unusable as problem:
+        raise SystemExit(f"The gateway cannot speak TLS: {problem}") from problem
     return 0
+
+
+def _name(number: int) -> str:
+    return f"{SERVICE}-{number}"
+
+
+class _Fleet:
+    """The processes that share the port. One that ends is started again."""
+
+    def __init__(self, settings: IngestionSettings) -> None:
+        self._settings = settings
+        self._is_stopping = False
+        self._children: dict[int, subprocess.Popen[bytes]] = {}
+
+    def run(self) -> int:
+        heartbeat.beat(SERVICE, "starting")
+        self._refuse_taken_port()
+        for ending in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(ending, self._stop)
+        while not self._is_stopping:
+            for number in range(self._settings.processes):
+                self._keep(number)
+            self._beat()
+            time.sleep(RESTART_SECONDS)
+        for child in self._children.values():
+            child.wait()
+        return 0
+
+    def _keep(self, number: int) -> None:
+        child = self._children.get(number)
+        if child is None or child.poll() is not None:
+            command = [sys.executable, "-m", "services.ingestion", str(number)]
+            self._children[number] = subprocess.Popen(command)
+
+    def _beat(self) -> None:
+        """Ready when all are; their figures added up."""
+        beats = [heartbeat.read(_name(number)) for number in self._children]
+        is_ready = all(beat is not None and beat.is_ready for beat in beats)
+        figures: dict[str, int] = {}
+        for beat in beats:
+            for name, value in (beat.figures if beat else {}).items():
+                figures[name] = figures.get(name, 0) + value
+        heartbeat.beat(SERVICE, "ready" if is_ready else "waiting", figures)
+
+    def _stop(self, *_: object) -> None:
+        self._is_stopping = True
+        for child in self._children.values():
+            child.terminate()
+
+    def _refuse_taken_port(self) -> None:
+        """Sharing the port would hide another gateway on it."""
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((self._settings.host, self._settings.port))
+            except OSError as error:
+                message = f"Port {self._settings.port} is taken: set CIRCLES_INGESTION_PORT to a free one"
+                raise SystemExit(message) from error
 
 
 if __name__ == "__main__":

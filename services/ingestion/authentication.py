@@ -1,6 +1,7 @@
-"""Who calls: the tenant of an API key, from a copy of the key table that is at most seconds old.
+"""Who calls: the tenant of an API key, from a copy of the key table that is at most a second old.
 
-The tenant comes from the credential only, never from a message. Keys are made and revoked in `keys`.
+The tenant comes from the credential only, never from a message. Keys are made and revoked in `keys`;
+who authenticated, and who failed to, goes into its audit log.
 """
 
 from __future__ import annotations
@@ -9,19 +10,34 @@ import asyncio
 import contextlib
 import logging
 import time
-from typing import Any
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import NamedTuple
 
-import grpc
 import psycopg2
 
-from services.ingestion.keys import Tenant, digest, valid_keys
-from services.runtime.postgres import PostgresUnavailable, connect
+from services.ingestion.errors import Context, no_valid_key
+from services.ingestion.keys import AuditEntry, Tenant, ValidKey, digest, valid_keys, write_audit
+from services.runtime.postgres import Connection, PostgresUnavailable, connect
 from services.runtime.settings import PostgresSettings
 
 log = logging.getLogger(__name__)
 
 SCHEME = "Bearer "
-MIN_SECONDS_BETWEEN_READS = 1.0
+MIN_SECONDS_BETWEEN_READS = 0.25
+MAX_PENDING_AUDIT_ROWS = 1000
+MAX_REMEMBERED_CALLERS = 10_000
+
+HOW_TO = "send the metadata 'authorization: Bearer <key>'; the operator makes keys with `circles keys add`"
+MISSING = f"No API key: {HOW_TO}"
+INVALID = f"This API key is not valid, or no longer: {HOW_TO}"
+
+
+class Caller(NamedTuple):
+    key_digest: bytes
+    key_id: str
+    tenant: Tenant
 
 
 class KeyStore:
@@ -30,51 +46,107 @@ class KeyStore:
     def __init__(self, postgres: PostgresSettings, refresh_seconds: float) -> None:
         self._postgres = postgres
         self._refresh_seconds = refresh_seconds
-        self._tenants: dict[bytes, Tenant] = {}
+        self._connection: Connection | None = None
+        self._keys: Mapping[bytes, ValidKey] = {}
         self._read_at = float("-inf")
         self._reading = asyncio.Lock()
+        self._watches: dict[bytes, set[Callable[[], None]]] = {}
+        self._audit: Counter[tuple[str, str | None, str | None, str]] = Counter()
+        self._seen: set[tuple[str, str]] = set()
 
     async def keep_fresh(self) -> None:
         """Reads the table again and again; for a task."""
         while True:
-            await self._read()
+            async with self._reading:
+                await self._read()
             await asyncio.sleep(self._refresh_seconds)
 
-    async def tenant_of(self, key: str) -> Tenant | None:
-        """The tenant of a key, or None. A key that is not known may be new: then the table is read again."""
-        if digest(key) not in self._tenants:
-            await self._read_since(time.monotonic())
-        return self._tenants.get(digest(key))
+    async def caller(self, context: Context) -> Caller:
+        """Who makes this call. Raises CallError when there is no valid key."""
+        metadata = dict(context.invocation_metadata() or ())
+        header = str(metadata.get("authorization", ""))
+        if not header.startswith(SCHEME):
+            self._note("refused", None, None, context)
+            raise no_valid_key(MISSING)
+        key_digest = digest(header.removeprefix(SCHEME))
+        key = await self._find(key_digest)
+        if key is None:
+            self._note("refused", None, None, context)
+            raise no_valid_key(INVALID)
+        self._note("authenticated", key.tenant.tenant_id, key.key_id, context)
+        return Caller(key_digest, key.key_id, key.tenant)
 
-    async def _read_since(self, asked_at: float) -> None:
-        """Returns when the table was read after `asked_at`. Callers share a read, and reads are spaced."""
-        async with self._reading:
-            if self._read_at < asked_at:
-                await asyncio.sleep(max(0.0, self._read_at + MIN_SECONDS_BETWEEN_READS - time.monotonic()))
-                await self._read()
+    def tenant_now(self, caller: Caller) -> Tenant:
+        """The caller's tenant with its limits as they are now. Raises CallError when the key has ended."""
+        key = self._valid(caller.key_digest)
+        if key is None:
+            raise no_valid_key(INVALID)
+        return key.tenant
+
+    @contextlib.contextmanager
+    def watch(self, caller: Caller, on_end: Callable[[], None]) -> Iterator[None]:
+        """Calls `on_end` when the key ends while the block runs."""
+        watching = self._watches.setdefault(caller.key_digest, set())
+        watching.add(on_end)
+        try:
+            yield
+        finally:
+            watching.discard(on_end)
+            if not watching:
+                self._watches.pop(caller.key_digest, None)
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+
+    async def _find(self, key_digest: bytes) -> ValidKey | None:
+        """A key that is not known may be new: then the table is read again, for all who ask at once."""
+        if key_digest not in self._keys:
+            asked_at = time.monotonic()
+            async with self._reading:
+                if self._read_at < asked_at:
+                    pause = self._read_at + MIN_SECONDS_BETWEEN_READS - time.monotonic()
+                    await asyncio.sleep(max(0.0, pause))
+                    await self._read()
+        return self._valid(key_digest)
+
+    def _valid(self, key_digest: bytes) -> ValidKey | None:
+        key = self._keys.get(key_digest)
+        if key is None or (key.expires_at is not None and key.expires_at <= datetime.now(UTC)):
+            return None
+        return key
 
     async def _read(self) -> None:
         self._read_at = time.monotonic()
+        noted, self._audit = self._audit, Counter()
+        entries = [AuditEntry(*what, count, None) for what, count in noted.items()]
         try:
-            self._tenants = await asyncio.to_thread(self._valid_keys)
+            self._keys = await asyncio.to_thread(self._exchange, entries)
         except (PostgresUnavailable, psycopg2.Error) as error:
             log.warning("API keys not read again: %s", type(error).__name__)
+            self._audit += noted
+            self.close()
+            self._connection = None
+        for key_digest in [each for each in self._watches if self._valid(each) is None]:
+            for on_end in list(self._watches[key_digest]):
+                on_end()
 
-    def _valid_keys(self) -> dict[bytes, Tenant]:
-        with contextlib.closing(connect(self._postgres, self._postgres.database_control)) as connection:
-            return valid_keys(connection)
+    def _exchange(self, entries: list[AuditEntry]) -> dict[bytes, ValidKey]:
+        if self._connection is None or self._connection.closed:
+            self._connection = connect(self._postgres, self._postgres.database_control)
+        if entries:
+            write_audit(self._connection, entries)
+        return valid_keys(self._connection)
 
-
-async def authenticate(store: KeyStore, context: grpc.aio.ServicerContext[Any, Any]) -> Tenant:
-    """The calling tenant. Ends the call with UNAUTHENTICATED when there is none."""
-    metadata = dict(context.invocation_metadata() or ())
-    header = str(metadata.get("authorization", ""))
-    tenant = await store.tenant_of(header.removeprefix(SCHEME)) if header.startswith(SCHEME) else None
-    if tenant is None:
-        await context.abort(
-            grpc.StatusCode.UNAUTHENTICATED,
-            "No valid API key: send the metadata 'authorization: Bearer <key>'; the operator makes keys "
-            "with `circles keys add`",
-        )
-    assert tenant is not None  # noqa: S101  # abort never returns
-    return tenant
+    def _note(self, event: str, tenant_id: str | None, key_id: str | None, context: Context) -> None:
+        """For the audit log: each refusal, and the first time that a key comes from an address."""
+        address = context.peer().rpartition(":")[0]
+        if event == "authenticated":
+            if (str(key_id), address) in self._seen:
+                return
+            if len(self._seen) >= MAX_REMEMBERED_CALLERS:
+                self._seen.clear()
+            self._seen.add((str(key_id), address))
+        what = (event, tenant_id, key_id, address)
+        if what in self._audit or len(self._audit) < MAX_PENDING_AUDIT_ROWS:
+            self._audit[what] += 1

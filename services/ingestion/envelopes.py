@@ -1,76 +1,127 @@
-"""Accepted events to Kafka records: one envelope per partition, with the identity of each event.
+"""Accepted events to Kafka records: envelopes of one tenant and partition, with the identity of each event.
 
-The events' bytes are put into the envelope as they are, tag and length before them, so that nothing
-is serialised twice and fields unknown to this version survive. Sending is `sender`'s.
+The events' bytes are put into the envelope as they are, tag and length before them, so that nothing is
+serialised twice, and events of many calls can share a record. When they are sent is `outbox`'s.
 """
 
 from __future__ import annotations
 
-import hashlib
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from services.ingestion.keys import Tenant
-from services.kafka.topics import Topic
+from google.protobuf.timestamp_pb2 import Timestamp
+from xxhash import xxh3_64_intdigest
 
-# Wire tags: field number × 8 + wire type (1: eight bytes, 2: length first).
+from services.kafka.topics import MAX_ENVELOPE_EVENTS, Topic
+
+MAX_ENVELOPE_BYTES = 1024 * 1024
+
+# Wire tags: field number × 8 + wire type (0: varint, 1: eight bytes, 2: length first).
 _TAG_BODY_HASH = bytes([1 << 3 | 1])  # Accepted….body_hash
 _TAG_EVENT = bytes([2 << 3 | 2])  # Accepted….event
+_IS_LATE = bytes([3 << 3, 1])  # Accepted….is_late = true
+_TAG_SEALED_EVENT = bytes([4 << 3 | 2])  # Accepted….sealed_event
 
 
 class Envelope(NamedTuple):
-    """A Kafka record to be: key and value, and the partition where it must go."""
+    """A Kafka record to be: key and value, and the topic and partition where it must go."""
 
+    topic: str
     partition: int
     key: bytes
     value: bytes
 
 
-class EnvelopeBuilder:
-    """Collects one request's accepted events, in order, per partition."""
+class Entry(NamedTuple):
+    """What an envelope says of one event."""
 
-    def __init__(self, topic: Topic, tenant: Tenant) -> None:
-        self._topic = topic
-        self._tenant = tenant
-        self._tag = bytes([topic.message.fields_by_name["events"].number << 3 | 2])
-        self._events: dict[int, list[bytes]] = {}
-
-    def add(self, event: Any) -> None:
-        """Adds a pseudonymised event."""
-        body = event.SerializeToString(deterministic=True)
-        accepted = _TAG_BODY_HASH + body_hash(body) + _TAG_EVENT + _varint(len(body)) + body
-        partition = partition_of(self._topic, self._tenant.tenant_id, event)
-        self._events.setdefault(partition, []).append(self._tag + _varint(len(accepted)) + accepted)
-
-    def envelopes(self) -> Iterator[Envelope]:
-        """One envelope per partition that got events. Call once, when all are added."""
-        head = self._topic.message_class()
-        head.tenant_id = self._tenant.tenant_id  # type: ignore[attr-defined]
-        head.data_class = self._tenant.data_class  # type: ignore[attr-defined]
-        head.received_at.GetCurrentTime()  # type: ignore[attr-defined]
-        head_bytes = head.SerializeToString()
-        key = self._tenant.tenant_id.encode()
-        for partition, events in self._events.items():
-            yield Envelope(partition, key, head_bytes + b"".join(events))
+    body: bytes
+    body_hash: int
+    is_late: bool = False
+    sealed_event: bytes = b""
 
 
-def body_hash(body: bytes) -> bytes:
-    """Eight bytes that tell two bodies of one event_id apart."""
-    return hashlib.blake2b(body, digest_size=8).digest()
+def entry_bytes(topic: Topic, entry: Entry) -> bytes:
+    """The event as it stands in an envelope of its topic, with its tag: entries are simply joined."""
+    accepted = (
+        _TAG_BODY_HASH
+        + entry.body_hash.to_bytes(8, "little")
+        + _TAG_EVENT
+        + varint(len(entry.body))
+        + entry.body
+    )
+    if entry.is_late:
+        accepted += _IS_LATE
+    if entry.sealed_event:
+        accepted += _TAG_SEALED_EVENT + varint(len(entry.sealed_event)) + entry.sealed_event
+    return _events_tag(topic) + varint(len(accepted)) + accepted
 
 
-def partition_of(topic: Topic, tenant_id: str, event: Any) -> int:
-    """CRC-32 of tenant and reference: the same in every gateway and every version."""
-    _, field = topic.partitioned_by
-    return zlib.crc32(f"{tenant_id}\0{getattr(event, field)}".encode()) % topic.partitions
+def envelopes(
+    topic: Topic,
+    tenant_id: str,
+    data_class: int,
+    received_at: Timestamp,
+    entries: dict[int, list[bytes]],
+) -> Iterator[Envelope]:
+    """Envelopes of `entries`, which are by partition. No larger than readers take."""
+    head: Any = topic.message_class()
+    head.tenant_id = tenant_id
+    head.data_class = data_class
+    head.received_at.CopyFrom(received_at)
+    head_bytes, key = head.SerializeToString(), tenant_id.encode()
+    for partition, listed in entries.items():
+        for some in _portions(listed):
+            yield Envelope(topic.name, partition, key, head_bytes + b"".join(some))
+
+
+def body_hash(body: bytes) -> int:
+    """Tells two bodies of one event_id apart: 64 bits, unsigned; `sfixed64` in the envelope."""
+    return xxh3_64_intdigest(body)
+
+
+def partition_of(topic: Topic, tenant_id: str, reference: str) -> int:
+    """CRC-32 of tenant and pseudonym: the same in every gateway and every version."""
+    return zlib.crc32(f"{tenant_id}\0{reference}".encode()) % topic.partitions
+
+
+def varint(number: int) -> bytes:
+    """Protobuf's length prefix: seven bits a byte, lowest first."""
+    return _VARINTS[number] if number < len(_VARINTS) else _varint(number)
 
 
 def _varint(number: int) -> bytes:
-    """Protobuf's length prefix: seven bits a byte, lowest first."""
     encoded = bytearray()
     while number > 0x7F:
         encoded.append(number & 0x7F | 0x80)
         number >>= 7
     encoded.append(number)
     return bytes(encoded)
+
+
+_VARINTS = [_varint(number) for number in range(2048)]
+
+
+def _events_tag(topic: Topic) -> bytes:
+    return _EVENTS_TAGS.get(topic.name) or _EVENTS_TAGS.setdefault(
+        topic.name, bytes([topic.message.fields_by_name["events"].number << 3 | 2])
+    )
+
+
+_EVENTS_TAGS: dict[str, bytes] = {}
+
+
+def _portions(entries: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
+    if len(entries) <= MAX_ENVELOPE_EVENTS and sum(map(len, entries)) <= MAX_ENVELOPE_BYTES:
+        yield entries
+        return
+    portion: list[bytes] = []
+    size = 0
+    for entry in entries:
+        if portion and (len(portion) == MAX_ENVELOPE_EVENTS or size + len(entry) > MAX_ENVELOPE_BYTES):
+            yield portion
+            portion, size = [], 0
+        portion.append(entry)
+        size += len(entry)
+    yield portion

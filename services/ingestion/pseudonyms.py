@@ -3,18 +3,20 @@ replaced before anything is stored.
 
 Keyed BLAKE2b, one derived key per tenant and kind of thing: the same reference always becomes the
 same pseudonym within a tenant, and cannot be linked across tenants, or back, without the key. A
-safeguarding case's reference stays as sent, because the partner must recognise it.
+safeguarding case's reference stays as sent, because the partner must recognise it. Which field of an
+event has which kind of thing is `KINDS`; `compiled` puts the pseudonyms in their places.
 """
 
 from __future__ import annotations
 
-import base64
 import hashlib
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from google.protobuf.descriptor import Descriptor
+
+from services.ingestion.rules import text_rule
 
 KINDS = {
     "group_ref": "grp",
@@ -27,53 +29,76 @@ KINDS = {
 }
 """Kind of thing by field. Two fields of one kind share pseudonyms, so that a reply finds its act."""
 
+_is_reference = text_rule("reference").holds
+
 KEY_BYTES = 32
-MAX_REMEMBERED = 200_000
-"""A bound on memory; a forgotten pseudonym is computed again."""
+MAX_REMEMBERED = 50_000
+"""Of one tenant and kind: a bound on memory. A forgotten pseudonym is computed again."""
+
+
+class NotAReference(ValueError):
+    """A text that breaks the rule of references has no pseudonym."""
+
+
+class Names(dict[str, str]):
+    """Pseudonym by reference of one tenant and kind of thing: `names[reference]`, as fast as a dict.
+
+    Raises NotAReference; what has a pseudonym has kept the rule.
+    """
+
+    def __init__(self, key: bytes, kind: str) -> None:
+        super().__init__()
+        self._keyed = hashlib.blake2b(key=key, digest_size=16)
+        self._prefix = f"{kind}_"
+
+    def __missing__(self, reference: str) -> str:
+        if not _is_reference(reference):
+            raise NotAReference
+        hasher = self._keyed.copy()
+        hasher.update(reference.encode())
+        pseudonym = self._prefix + hasher.hexdigest()
+        if len(self) >= MAX_REMEMBERED:
+            self.clear()
+        self[reference] = pseudonym
+        return pseudonym
 
 
 class Pseudonymiser:
-    """Replaces references of one deployment's events. Raises ValueError when the key has a wrong size."""
+    """Pseudonyms of one deployment. Raises ValueError when the key has a wrong size."""
 
     def __init__(self, key: bytes) -> None:
         if len(key) != KEY_BYTES:
             raise ValueError(f"the pseudonym key must have {KEY_BYTES} bytes, not {len(key)}")
         self._key = key
-        self._remembered: dict[tuple[str, str, str], str] = {}
+        self._names: dict[str, dict[str, Names]] = {}
 
     @classmethod
     def from_file(cls, path: Path) -> Pseudonymiser:
         return cls(path.read_bytes())
 
-    def replace(self, tenant_id: str, event: Any, kind: str) -> None:
-        """Replaces every reference of `event`, whose oneof member is `kind`, in place."""
-        for field in _reference_fields(event.DESCRIPTOR):
-            self._replace_field(tenant_id, event, field)
-        body = getattr(event, kind)
-        for field in _reference_fields(body.DESCRIPTOR):
-            self._replace_field(tenant_id, body, field)
+    def names(self, tenant_id: str) -> dict[str, Names]:
+        """The tenant's pseudonyms by kind of thing (a value of `KINDS`)."""
+        known = self._names.get(tenant_id)
+        if known is None:
+            kinds = sorted(set(KINDS.values()))
+            known = {kind: Names(self._derived_key(tenant_id, kind), kind) for kind in kinds}
+            self._names[tenant_id] = known
+        return known
 
     def pseudonym(self, tenant_id: str, kind: str, reference: str) -> str:
-        """As `prt_` and 26 characters of base 32: 128 bits."""
-        remembered = self._remembered.get((tenant_id, kind, reference))
-        if remembered is not None:
-            return remembered
-        digest = hashlib.blake2b(
-            reference.encode(), key=self._derived_key(tenant_id, kind), digest_size=16
-        ).digest()
-        pseudonym = f"{kind}_{base64.b32encode(digest).decode().rstrip('=').lower()}"
-        if len(self._remembered) >= MAX_REMEMBERED:
-            self._remembered.clear()
-        self._remembered[tenant_id, kind, reference] = pseudonym
-        return pseudonym
+        """As `prt_` and 32 hexadecimal digits: 128 bits."""
+        return self.names(tenant_id)[kind][reference]
+
+    def replace(self, tenant_id: str, event: Any, kind: str) -> None:
+        """Replaces every reference of `event`, whose oneof member is `kind`, in place."""
+        for message in (event, getattr(event, kind)):
+            for field in _reference_fields(message.DESCRIPTOR):
+                reference = getattr(message, field)
+                if reference:
+                    setattr(message, field, self.pseudonym(tenant_id, KINDS[field], reference))
 
     def _derived_key(self, tenant_id: str, kind: str) -> bytes:
         return hashlib.blake2b(f"{tenant_id}\0{kind}".encode(), key=self._key, digest_size=KEY_BYTES).digest()
-
-    def _replace_field(self, tenant_id: str, message: Any, field: str) -> None:
-        reference = getattr(message, field)
-        if reference:
-            setattr(message, field, self.pseudonym(tenant_id, KINDS[field], reference))
 
 
 @cache

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
@@ -40,24 +40,26 @@ class Sender:
         """Makes the producer if there is none. Raises KafkaUnavailable."""
         await asyncio.get_running_loop().run_in_executor(self._thread, self._connected)
 
-    async def send(self, topic: str, envelopes: Iterable[Envelope]) -> None:
-        """Returns when every envelope is acknowledged. Raises NotAcknowledged when one is not."""
-        loop = asyncio.get_running_loop()
-        acknowledged: list[asyncio.Future[None]] = []
+    async def send(self, records: Sequence[Envelope]) -> None:
+        """Returns when every record is acknowledged. Raises NotAcknowledged when one is not."""
+        acknowledged = _Acknowledgement(len(records), asyncio.get_running_loop())
+        sink: KafkaProducer | None = None
 
         def hand_over() -> None:
+            nonlocal sink
             sink = self._connected()
-            for envelope in envelopes:
-                future = sink.send(topic, envelope.value, key=envelope.key, partition=envelope.partition)
-                acknowledged.append(_as_asyncio(future, loop))
+            for each in records:
+                future = sink.send(each.topic, each.value, key=each.key, partition=each.partition)
+                future.add_callback(acknowledged.one)
+                future.add_errback(acknowledged.failed)
 
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                await loop.run_in_executor(self._thread, hand_over)
-                await asyncio.gather(*acknowledged)
+                await asyncio.get_running_loop().run_in_executor(self._thread, hand_over)
+                await acknowledged.future
         except (KafkaError, KafkaUnavailable, TimeoutError) as error:
             log.warning("not acknowledged: %s", type(error).__name__)
-            self._discard()
+            self._discard(sink)
             raise NotAcknowledged from error
 
     async def close(self) -> None:
@@ -74,7 +76,7 @@ class Sender:
             self._producer = producer(
                 self._kafka,
                 batch_size=512 * 1024,
-                linger_ms=2,
+                linger_ms=1,
                 max_request_size=MAX_REQUEST_BYTES,
                 max_block_ms=int(self._timeout_seconds * 1000),
                 request_timeout_ms=int(self._timeout_seconds * 1000) - 1000,
@@ -83,24 +85,36 @@ class Sender:
             )
         return self._producer
 
-    def _discard(self) -> None:
+    def _discard(self, failed: KafkaProducer | None) -> None:
         """A producer that lost a record has a gap in its sequence; a new one starts clean.
 
         The old one may still deliver what was answered UNAVAILABLE: the partner repeats it, and the
         copy counts once by its identity.
         """
-        sink, self._producer = self._producer, None
-        if sink is not None:
-            self._thread.submit(sink.close, timeout=0)
+        if failed is not None and self._producer is failed:
+            self._producer = None
+            self._thread.submit(failed.close, timeout=0)
 
 
-def _as_asyncio(future: Any, loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]:
-    waiting: asyncio.Future[None] = loop.create_future()
+class _Acknowledgement:
+    """Counts down in kafka-python's thread, and wakes the event loop once."""
 
-    def settle(error: BaseException | None) -> None:
-        if not waiting.done():
-            waiting.set_exception(error) if error is not None else waiting.set_result(None)
+    def __init__(self, count: int, loop: asyncio.AbstractEventLoop) -> None:
+        self.future: asyncio.Future[None] = loop.create_future()
+        self._left = count
+        self._loop = loop
+        self._lock = threading.Lock()
 
-    future.add_callback(lambda _: loop.call_soon_threadsafe(settle, None))
-    future.add_errback(lambda error: loop.call_soon_threadsafe(settle, error))
-    return waiting
+    def one(self, _: object) -> None:
+        with self._lock:
+            self._left -= 1
+            is_last = self._left == 0
+        if is_last:
+            self._loop.call_soon_threadsafe(self._settle, None)
+
+    def failed(self, error: BaseException) -> None:
+        self._loop.call_soon_threadsafe(self._settle, error)
+
+    def _settle(self, error: BaseException | None) -> None:
+        if not self.future.done():
+            self.future.set_exception(error) if error is not None else self.future.set_result(None)

@@ -1,139 +1,236 @@
-"""The four posting RPCs, which differ only in their message types: one function answers them all.
+"""The posting RPCs: one function answers all unary ones, one all streams. They differ by their door only.
 
-The steps of an event stand here in order; each step's rules are in the module that it names.
+Here is what concerns calls: who calls, how much, in which order they are answered, and how they fail.
+What becomes of an event is `intake`'s.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import grpc
-from circles.common.v1.common_pb2 import EVENT_STATUS_ACCEPTED, EVENT_STATUS_REFUSED, EventResult
-from circles.groups.v1 import group_service_pb2 as groups
-from circles.groups.v1 import group_service_pb2_grpc as groups_grpc
-from circles.outcomes.v1 import outcome_service_pb2 as outcomes
-from circles.outcomes.v1 import outcome_service_pb2_grpc as outcomes_grpc
-from circles.participation.v1 import participation_service_pb2 as participation
-from circles.participation.v1 import participation_service_pb2_grpc as participation_grpc
-from circles.studies.v1 import study_service_pb2 as studies
-from circles.studies.v1 import study_service_pb2_grpc as studies_grpc
+from google.protobuf.message import DecodeError
 
-from services.ingestion.authentication import KeyStore, authenticate
-from services.ingestion.envelopes import EnvelopeBuilder
+from services.ingestion import errors
+from services.ingestion.authentication import Caller, KeyStore
+from services.ingestion.doors import Door, doors
+from services.ingestion.errors import CallError, Context
+from services.ingestion.intake import Intake, Taken
 from services.ingestion.keys import Tenant
-from services.ingestion.pseudonyms import Pseudonymiser
-from services.ingestion.rules import UUID, violations
-from services.ingestion.sender import NotAcknowledged, Sender
-from services.kafka.topics import Topic, topic
+from services.ingestion.limits import TenantLimits
+from services.ingestion.observation import Observation
+from services.ingestion.responses import post_response, stream_response
+from services.ingestion.room import Room
+from services.ingestion.sender import NotAcknowledged
 
 log = logging.getLogger(__name__)
 
-Context = grpc.aio.ServicerContext[Any, Any]
 
-
-@dataclass
+@dataclass(frozen=True)
 class Gateway:
     """What the RPCs share."""
 
     keys: KeyStore
-    pseudonymiser: Pseudonymiser
-    sender: Sender
+    limits: TenantLimits
+    room: Room
+    intake: Intake
+    observation: Observation
     max_events: int
-    count_accepted: int = 0
-    count_refused: int = 0
+    window_batches: int
 
-    async def post(self, topic: Topic, events: Sequence[Any], context: Context) -> list[EventResult]:
-        """Results in the order of `events`. Returns when Kafka has every accepted one."""
-        tenant = await authenticate(self.keys, context)
-        await self._refuse_wrong_size(len(events), context)
-        builder = EnvelopeBuilder(topic, tenant)
-        results = [self._admit(i, event, tenant, builder) for i, event in enumerate(events)]
+    async def post(self, door: Door, data: bytes, context: Context) -> bytes:
+        """The unary call. Answers when Kafka has every accepted event."""
+        with self.observation.call(door, "post", context) as call:
+            try:
+                caller = await self.keys.caller(context)
+                tenant = caller.tenant
+                self._refuse_over_limit(tenant)
+                with self.room.taken_now(len(data)):
+                    request = _parsed(door.post_request(), data)
+                    taken = self._take(door, tenant, request, data)
+                    await self._acknowledged(taken)
+                call.answered(taken)
+                return post_response(taken)
+            except CallError as error:
+                call.failed(error)
+                await errors.abort(context, error)
+
+    async def stream(self, door: Door, requests: AsyncIterator[bytes], context: Context) -> None:
+        """The bidirectional call: reads ahead up to a window, answers in order."""
+        with self.observation.call(door, "stream", context) as call:
+            try:
+                caller = await self.keys.caller(context)
+                if not self.limits.open_stream(caller.tenant):
+                    raise errors.too_many_streams(caller.tenant.tenant_id)
+                try:
+                    await _Stream(self, door, caller, context, call.answered).run(requests)
+                finally:
+                    self.limits.close_stream(caller.tenant)
+            except CallError as error:
+                call.failed(error)
+                await errors.abort(context, error)
+
+    def _refuse_over_limit(self, tenant: Tenant) -> None:
+        owed = self.limits.owed_seconds(tenant)
+        if owed > 0:
+            raise errors.over_limit(tenant.tenant_id, owed)
+
+    def _take(self, door: Door, tenant: Tenant, request: Any, data: bytes) -> Taken:
+        events = request.events
+        if not 1 <= len(events) <= self.max_events:
+            raise errors.wrong_size(len(events), self.max_events)
+        self.limits.take(tenant, len(events), len(data))
+        return self.intake.take(door, tenant, events, _unknown_fields(request, data))
+
+    async def _acknowledged(self, taken: Taken) -> None:
+        if taken.round is None:
+            return
         try:
-            await self.sender.send(topic.name, list(builder.envelopes()))
-        except NotAcknowledged:
-            await context.abort(
-                grpc.StatusCode.UNAVAILABLE,
-                "Kafka did not acknowledge in time. Nothing of this batch counts as accepted: "
-                "repeat it unchanged, with the same event_ids",
-            )
-        self._count(results)
-        return results
-
-    async def _refuse_wrong_size(self, count: int, context: Context) -> None:
-        if not 1 <= count <= self.max_events:
-            await context.abort(
-                grpc.StatusCode.INVALID_ARGUMENT,
-                f"events: {count} in the batch; from 1 to {self.max_events} allowed",
-            )
-
-    def _admit(self, index: int, event: Any, tenant: Tenant, builder: EnvelopeBuilder) -> EventResult:
-        event_id = event.event_id if UUID.holds(event.event_id) else ""
-        found = violations(event)
-        if found:
-            return EventResult(index=index, event_id=event_id, status=EVENT_STATUS_REFUSED, violations=found)
-        self.pseudonymiser.replace(tenant.tenant_id, event, event.WhichOneof("kind"))
-        builder.add(event)
-        return EventResult(index=index, event_id=event_id, status=EVENT_STATUS_ACCEPTED)
-
-    def _count(self, results: Sequence[EventResult]) -> None:
-        accepted = sum(result.status == EVENT_STATUS_ACCEPTED for result in results)
-        self.count_accepted += accepted
-        self.count_refused += len(results) - accepted
+            # Shielded: a caller that goes away must not take the round of others with it.
+            await asyncio.shield(taken.round.acknowledged)
+        except NotAcknowledged as error:
+            raise errors.not_acknowledged() from error
+        self.intake.recent.add(taken.fresh)
 
 
-class ParticipationServicer(participation_grpc.ParticipationServiceServicer):
-    def __init__(self, gateway: Gateway) -> None:
+class _Stream:
+    """One stream: a reader that takes batches, and a writer that answers them in their order."""
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        door: Door,
+        caller: Caller,
+        context: Context,
+        on_answer: Callable[[Taken], None],
+    ) -> None:
         self._gateway = gateway
-        self._topic = topic("participation-events")
+        self._door = door
+        self._caller = caller
+        self._context = context
+        self._on_answer = on_answer
+        self._unanswered: asyncio.Queue[tuple[int, Taken, int] | None] = asyncio.Queue(gateway.window_batches)
+        self._last_sequence = 0
 
-    async def PostParticipationEvents(
-        self, request: participation.PostParticipationEventsRequest, context: Context
-    ) -> participation.PostParticipationEventsResponse:
-        results = await self._gateway.post(self._topic, request.events, context)
-        return participation.PostParticipationEventsResponse(results=results)
+    async def run(self, requests: AsyncIterator[bytes]) -> None:
+        """Ends when the partner has sent all and all is answered. Raises CallError."""
+        ended = asyncio.Event()
+        with self._gateway.keys.watch(self._caller, ended.set):
+            tasks = [
+                asyncio.create_task(each)
+                for each in (self._read(requests), self._write(), self._until_key_ends(ended))
+            ]
+            try:
+                await self._finish(tasks)
+            finally:
+                await _cancel(tasks)
+                self._give_back_room()
+
+    async def _finish(self, tasks: Sequence[asyncio.Task[None]]) -> None:
+        reader, writer, watcher = tasks
+        waiting = {reader, writer, watcher}
+        while not writer.done():
+            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+
+    async def _read(self, requests: AsyncIterator[bytes]) -> None:
+        gateway, request_class = self._gateway, self._door.stream_request()
+        async for data in requests:
+            await gateway.room.take(len(data))
+            try:
+                taken, sequence = self._take(request_class, data)
+            except BaseException:
+                gateway.room.give_back(len(data))
+                raise
+            await self._unanswered.put((sequence, taken, len(data)))
+            # A stream that owes is not read on meanwhile: gRPC's flow control then slows the partner.
+            await asyncio.sleep(gateway.limits.owed_seconds(gateway.keys.tenant_now(self._caller)))
+        await self._unanswered.put(None)
+
+    def _take(self, request_class: Any, data: bytes) -> tuple[Taken, int]:
+        request = _parsed(request_class, data)
+        sequence = request.sequence
+        if sequence <= self._last_sequence:
+            raise errors.wrong_sequence(sequence, self._last_sequence)
+        tenant = self._gateway.keys.tenant_now(self._caller)
+        taken = self._gateway._take(self._door, tenant, request, data)
+        self._last_sequence = sequence
+        return taken, sequence
+
+    async def _write(self) -> None:
+        gateway = self._gateway
+        while (answer := await self._unanswered.get()) is not None:
+            sequence, taken, size = answer
+            try:
+                await gateway._acknowledged(taken)
+            finally:
+                gateway.room.give_back(size)
+            self._on_answer(taken)
+            response = stream_response(self._door, sequence, taken, gateway.window_batches)
+            await self._context.write(response)
+
+    async def _until_key_ends(self, ended: asyncio.Event) -> None:
+        await ended.wait()
+        self._gateway.keys.tenant_now(self._caller)
+
+    def _give_back_room(self) -> None:
+        while not self._unanswered.empty():
+            answer = self._unanswered.get_nowait()
+            if answer is not None:
+                self._gateway.room.give_back(answer[2])
 
 
-class OutcomeServicer(outcomes_grpc.OutcomeServiceServicer):
-    def __init__(self, gateway: Gateway) -> None:
-        self._gateway = gateway
-        self._topic = topic("outcome-events")
-
-    async def PostOutcomeEvents(
-        self, request: outcomes.PostOutcomeEventsRequest, context: Context
-    ) -> outcomes.PostOutcomeEventsResponse:
-        results = await self._gateway.post(self._topic, request.events, context)
-        return outcomes.PostOutcomeEventsResponse(results=results)
+async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
-class GroupServicer(groups_grpc.GroupServiceServicer):
-    def __init__(self, gateway: Gateway) -> None:
-        self._gateway = gateway
-        self._topic = topic("group-events")
-
-    async def PostGroupEvents(
-        self, request: groups.PostGroupEventsRequest, context: Context
-    ) -> groups.PostGroupEventsResponse:
-        results = await self._gateway.post(self._topic, request.events, context)
-        return groups.PostGroupEventsResponse(results=results)
+def _parsed(request_class: Any, data: bytes) -> Any:
+    try:
+        return request_class.FromString(data)
+    except DecodeError as error:
+        raise errors.unreadable(request_class.DESCRIPTOR.full_name) from error
 
 
-class StudyServicer(studies_grpc.StudyServiceServicer):
-    def __init__(self, gateway: Gateway) -> None:
-        self._gateway = gateway
-        self._topic = topic("study-events")
-
-    async def PostStudyEvents(
-        self, request: studies.PostStudyEventsRequest, context: Context
-    ) -> studies.PostStudyEventsResponse:
-        results = await self._gateway.post(self._topic, request.events, context)
-        return studies.PostStudyEventsResponse(results=results)
+def _unknown_fields(request: Any, data: bytes) -> Mapping[int, Any]:
+    """Takes the fields that this version does not know out; returns the events that had some, whole."""
+    request.DiscardUnknownFields()
+    if request.ByteSize() == len(data):
+        return {}
+    whole = type(request).FromString(data).events
+    return {i: whole[i] for i, known in enumerate(request.events) if whole[i].ByteSize() != known.ByteSize()}
 
 
-def add_servicers(gateway: Gateway, server: grpc.aio.Server) -> None:
-    participation_grpc.add_ParticipationServiceServicer_to_server(ParticipationServicer(gateway), server)
-    outcomes_grpc.add_OutcomeServiceServicer_to_server(OutcomeServicer(gateway), server)
-    groups_grpc.add_GroupServiceServicer_to_server(GroupServicer(gateway), server)
-    studies_grpc.add_StudyServiceServicer_to_server(StudyServicer(gateway), server)
+def add_servicers(gateway: Gateway, server: grpc.aio.Server) -> list[str]:
+    """Adds the four services; returns their names."""
+    names = []
+    for door in doors():
+        handlers = {
+            door.post.name: grpc.unary_unary_rpc_method_handler(_unary(gateway, door)),
+            door.stream.name: grpc.stream_stream_rpc_method_handler(_bidirectional(gateway, door)),
+        }
+        names.append(door.service.full_name)
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(names[-1], handlers),))
+    return names
+
+
+def _unary(gateway: Gateway, door: Door) -> Callable[[bytes, Context], Awaitable[bytes]]:
+    async def post(data: bytes, context: Context) -> bytes:
+        return await gateway.post(door, data, context)
+
+    return post
+
+
+def _bidirectional(
+    gateway: Gateway, door: Door
+) -> Callable[[AsyncIterator[bytes], Context], Awaitable[None]]:
+    async def stream(requests: AsyncIterator[bytes], context: Context) -> None:
+        await gateway.stream(door, requests, context)
+
+    return stream

@@ -120,19 +120,60 @@ class IngestionSettings(_Fragment):
 
     host: str = "127.0.0.1"
     port: int = 15051
+    processes: int = Field(default=1, ge=1, le=64)
+    """Gateways that share the port. Each has its part of the limits below."""
+
+    tls_certificate_file: Path | None = None
+    """PEM chain. With it and the key the gateway speaks TLS; both are read again when they change."""
+    tls_key_file: Path | None = None
+    tls_client_ca_file: Path | None = None
+    """With it a partner must show a certificate of this authority as well as its key (mutual TLS)."""
     plaintext_beyond_loopback: bool = False
-    """The gateway refuses another bind than loopback, because it has no TLS yet. True is for a private
-    container network only, where something else ends TLS."""
-    max_concurrent_calls: int = 64
-    """Further calls are refused with RESOURCE_EXHAUSTED: with the message limit this bounds memory."""
+    """Without TLS the gateway refuses another bind than loopback. True is for a private container network
+    only, where something else ends TLS."""
+
     max_events_per_batch: int = Field(default=500, ge=1, le=500)
+    max_event_bytes: int = 32 * 1024
     max_message_bytes: int = 4 * 1024 * 1024
+    max_concurrent_calls: int = 1024
+    """Unary calls and streams; further ones are refused with RESOURCE_EXHAUSTED."""
+    max_bytes_in_flight: int = 64 * 1024 * 1024
+    """Of requests not answered yet: with Kafka slow, unary calls beyond it are refused, streams wait."""
+    max_calls_per_connection: int = 128
+    window_batches: int = Field(default=16, ge=1, le=256)
+    """How many batches of one stream may be unanswered."""
+    remembered_events: int = 200_000
+    """How many of the newest events are remembered, to answer DUPLICATE and CONFLICT; some 150 bytes each."""
+
+    tenant_events_per_second: float = 50_000
+    """Limits of a tenant, unless `circles keys limit` sets its own."""
+    tenant_bytes_per_second: float = 25_000_000
+    tenant_streams: int = 32
+
     kafka_timeout_seconds: float = 10.0
     """After this long without Kafka's acknowledgement an event is answered UNAVAILABLE."""
+    rounds_in_flight: int = Field(default=2, ge=1, le=16)
+    """How many shared sendings to Kafka may be unacknowledged; what comes meanwhile goes into the next."""
     drain_seconds: float = 10.0
     """How long a stopping gateway finishes calls that are under way."""
-    key_refresh_seconds: float = 5.0
+    key_refresh_seconds: float = 0.5
     """How old the gateway's copy of the API keys may be: a revoked key works for at most this long."""
+    keepalive_seconds: float = 60.0
+    """After so long without traffic the gateway asks whether the partner is still there."""
+    connection_idle_seconds: float = 900.0
+    connection_age_seconds: float = 3600.0
+    """An older connection is closed politely, so that partners spread over new gateways and certificates."""
+
+    instrument_folder: Path = Field(default_factory=lambda: home() / "instruments")
+    """An operator's own instruments, shaped like protos/instruments."""
+    licensed_instruments: str = ""
+    """Comma-separated codes of closed instruments whose items this deployment may hold."""
+
+    metrics_port: int = 0
+    """Prometheus metrics on loopback; 0: none. Each process takes the next port."""
+    traces_endpoint: str = ""
+    """An OpenTelemetry collector (OTLP over gRPC) as http://127.0.0.1:4317; empty: no traces."""
+
     pseudonym_key_file: Path = Field(default_factory=lambda: home() / "secrets" / "pseudonym.key")
     """32 random bytes. Whoever has it can link pseudonyms to references; losing it unlinks the future
     from the past. Back it up apart from the data."""

@@ -1,0 +1,91 @@
+"""What is accepted waits here for its sending to Kafka, shared with whatever other calls bring meanwhile.
+
+A round holds everything that came while earlier rounds were under way: under load records grow and their
+number falls, and a lone event goes at once. A round is acknowledged as a whole, or not at all. How a
+record is sent is `sender`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from services.ingestion.envelopes import Envelope, envelopes
+from services.ingestion.keys import Tenant
+from services.ingestion.sender import NotAcknowledged, Sender
+from services.kafka.topics import Topic
+
+
+class Round:
+    """One shared sending. `acknowledged` ends when Kafka has all of it, or with NotAcknowledged."""
+
+    def __init__(self) -> None:
+        self.acknowledged: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        # Every caller may have gone when it fails: that is no news.
+        self.acknowledged.add_done_callback(lambda done: done.cancelled() or done.exception())
+        self.received_at = Timestamp()
+        self.received_at.GetCurrentTime()
+        self._entries: dict[tuple[str, str], tuple[Topic, Tenant, dict[int, list[bytes]]]] = {}
+        self._records: list[Envelope] = []
+
+    def entries(self, topic: Topic, tenant: Tenant) -> dict[int, list[bytes]]:
+        """Where to put a tenant's events, by partition."""
+        key = (topic.name, tenant.tenant_id)
+        known = self._entries.get(key)
+        if known is None:
+            known = self._entries[key] = (topic, tenant, {})
+        return known[2]
+
+    def add_record(self, record: Envelope) -> None:
+        """A record that is no envelope of events."""
+        self._records.append(record)
+
+    def envelopes(self) -> list[Envelope]:
+        found = list(self._records)
+        for topic, tenant, entries in self._entries.values():
+            found += envelopes(topic, tenant.tenant_id, tenant.data_class, self.received_at, entries)
+        return found
+
+
+class Outbox:
+    """Rounds one after another, `rounds_in_flight` at a time."""
+
+    def __init__(self, sender: Sender, rounds_in_flight: int) -> None:
+        self._sender = sender
+        self._free = rounds_in_flight
+        self._filling: Round | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def round(self) -> Round:
+        """The round that is being filled. What is put into it before the next await goes with it."""
+        if self._filling is None:
+            self._filling = Round()
+            if self._free:
+                asyncio.get_running_loop().call_soon(self._start)
+        return self._filling
+
+    async def drain(self) -> None:
+        """Waits for all that is under way."""
+        while self._tasks:
+            await asyncio.wait(set(self._tasks))
+
+    def _start(self) -> None:
+        if self._filling is None or not self._free:
+            return
+        sent, self._filling = self._filling, None
+        self._free -= 1
+        task: asyncio.Task[Any] = asyncio.create_task(self._send(sent))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _send(self, sent: Round) -> None:
+        try:
+            await self._sender.send(sent.envelopes())
+            sent.acknowledged.set_result(None)
+        except NotAcknowledged as error:
+            sent.acknowledged.set_exception(error)
+        finally:
+            self._free += 1
+            self._start()
