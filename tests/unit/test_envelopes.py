@@ -2,55 +2,90 @@
 
 from __future__ import annotations
 
-import struct
 import uuid
 
 from circles.common.v1 import common_pb2
 from circles.participation.v1 import participation_event_envelope_pb2, participation_event_pb2
+from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.ingestion.envelopes import EnvelopeBuilder, body_hash, partition_of
-from services.ingestion.keys import Tenant
-from services.kafka.topics import topic
+from services.ingestion.envelopes import (
+    MAX_ENVELOPE_BYTES,
+    Entry,
+    body_hash,
+    entry_bytes,
+    envelopes,
+    partition_of,
+    varint,
+)
+from services.kafka.topics import MAX_ENVELOPE_EVENTS, topic
 
 TOPIC = topic("participation-events")
-TENANT = Tenant("a-tenant", common_pb2.DATA_CLASS_LIVE)
+RECEIVED_AT = Timestamp(seconds=1_700_000_100)
+Envelope = participation_event_envelope_pb2.ParticipationEventEnvelope
 
 
-def event(group: str, minutes: int = 5) -> participation_event_pb2.ParticipationEvent:
+def event(group: str, session: str = "s" * 200) -> participation_event_pb2.ParticipationEvent:
     made = participation_event_pb2.ParticipationEvent(event_id=str(uuid.uuid4()), group_ref=group)
     made.occurred_at.FromSeconds(1_700_000_000)
-    made.session_attended.session_ref = "s" * 200
-    made.session_attended.minutes = minutes
+    made.session_attended.session_ref = session
     return made
 
 
-@given(st.lists(st.text("abcdef", min_size=1, max_size=3), min_size=1, max_size=60))
-def test_an_envelope_parses_to_the_events_of_its_partition(groups: list[str]) -> None:
-    events = [event(group, i) for i, group in enumerate(groups)]
-    builder = EnvelopeBuilder(TOPIC, TENANT)
-    for each in events:
-        builder.add(each)
-    envelopes = list(builder.envelopes())
-    seen = 0
-    for envelope in envelopes:
-        parsed = participation_event_envelope_pb2.ParticipationEventEnvelope.FromString(envelope.value)
-        assert (parsed.tenant_id, parsed.data_class, envelope.key) == ("a-tenant", 1, b"a-tenant")
-        expected = [each for each in events if partition_of(TOPIC, "a-tenant", each) == envelope.partition]
-        assert [accepted.event for accepted in parsed.events] == expected
-        for accepted in parsed.events:
-            body = accepted.event.SerializeToString(deterministic=True)
-            assert struct.pack("<q", accepted.body_hash) == body_hash(body)
-        seen += len(parsed.events)
-    assert seen == len(events)
+entries = st.builds(
+    Entry,
+    body=st.text("abc", max_size=9).map(lambda group: event(group).SerializeToString()),
+    body_hash=st.integers(1, 2**64 - 1),
+    is_late=st.booleans(),
+    sealed_event=st.binary(max_size=300),
+)
 
 
-def test_a_field_that_this_version_does_not_know_survives() -> None:
-    newer = participation_event_pb2.ParticipationEvent.FromString(
-        event("g").SerializeToString() + bytes([0x82, 0x7D, 3]) + b"new"  # field 2000, length 3
+@given(st.lists(st.tuples(st.integers(0, 15), entries), min_size=1, max_size=40))
+def test_an_envelope_parses_to_the_entries_of_its_partition(placed: list[tuple[int, Entry]]) -> None:
+    by_partition: dict[int, list[bytes]] = {}
+    for partition, entry in placed:
+        by_partition.setdefault(partition, []).append(entry_bytes(TOPIC, entry))
+    made = list(envelopes(TOPIC, "a-tenant", common_pb2.DATA_CLASS_LIVE, RECEIVED_AT, by_partition))
+    assert [each.partition for each in made] == list(by_partition)
+    for each in made:
+        parsed = Envelope.FromString(each.value)
+        assert (each.topic, each.key, parsed.tenant_id) == (TOPIC.name, b"a-tenant", "a-tenant")
+        assert (parsed.data_class, parsed.received_at) == (common_pb2.DATA_CLASS_LIVE, RECEIVED_AT)
+        assert parsed.SerializeToString() == each.value
+        expected = [entry for partition, entry in placed if partition == each.partition]
+        found = [
+            Entry(one.event.SerializeToString(), one.body_hash % 2**64, one.is_late, one.sealed_event)
+            for one in parsed.events
+        ]
+        assert found == expected
+
+
+def test_an_envelope_is_never_larger_than_its_readers_take() -> None:
+    small = entry_bytes(TOPIC, Entry(event("g").SerializeToString(), 1))
+    large = entry_bytes(TOPIC, Entry(event("g", "x" * 30_000).SerializeToString(), 1))
+    listed = [*[small] * (2 * MAX_ENVELOPE_EVENTS + 1), *[large] * 100]
+    made = list(envelopes(TOPIC, "t", 1, RECEIVED_AT, {3: listed}))
+    counts = [len(Envelope.FromString(each.value).events) for each in made]
+    assert sum(counts) == len(listed) and max(counts) <= MAX_ENVELOPE_EVENTS
+    assert max(len(each.value) for each in made) <= MAX_ENVELOPE_BYTES + 100
+    assert {each.partition for each in made} == {3}
+
+
+@given(st.integers(0, 2**40))
+def test_a_varint_is_as_protobuf_writes_it(number: int) -> None:
+    assert b"\x18" + varint(number) == (
+        b"\x18\x00"
+        if number == 0
+        else Timestamp(seconds=number).SerializeToString().replace(b"\x08", b"\x18", 1)
     )
-    builder = EnvelopeBuilder(TOPIC, TENANT)
-    builder.add(newer)
-    (envelope,) = builder.envelopes()
-    assert b"new" in envelope.value
+
+
+def test_a_hash_tells_bodies_apart_and_a_partition_is_stable() -> None:
+    assert body_hash(b"a") != body_hash(b"b") and body_hash(b"a") == body_hash(b"a") < 2**64
+    assert (
+        partition_of(TOPIC, "a-tenant", "grp_1")
+        == partition_of(TOPIC, "a-tenant", "grp_1")
+        < TOPIC.partitions
+    )

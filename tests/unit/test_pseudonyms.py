@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from circles.participation.v1 import participation_event_pb2 as participation
 
-from services.ingestion.pseudonyms import Pseudonymiser
+from services.ingestion.pseudonyms import MAX_REMEMBERED, NotAReference, Pseudonymiser
 
 KEY = bytes(range(32))
 
@@ -21,7 +21,22 @@ def test_a_pseudonym_depends_on_key_tenant_kind_and_reference() -> None:
         Pseudonymiser(KEY[::-1]).pseudonym("t", "prt", "p1"),
     ]
     assert first not in others and len(set(others)) == 4
-    assert first.startswith("prt_") and len(first) == 30
+    assert first.startswith("prt_") and len(first) == 36
+
+
+@pytest.mark.parametrize("text", ["", "jane@example.org", "Jane Doe", "i-feel-very-sad-today"])
+def test_what_is_no_reference_has_no_pseudonym(text: str) -> None:
+    with pytest.raises(NotAReference):
+        Pseudonymiser(KEY).pseudonym("t", "prt", text)
+
+
+def test_memory_is_bounded_and_forgetting_changes_no_pseudonym() -> None:
+    names = Pseudonymiser(KEY).names("t")["prt"]
+    first = names["p0"]
+    for i in range(MAX_REMEMBERED + 10):
+        assert names[f"p{i}"]
+    assert len(names) <= MAX_REMEMBERED
+    assert names["p0"] == first
 
 
 def test_every_reference_is_replaced_but_the_case() -> None:

@@ -14,7 +14,7 @@ from circles.studies.v1 import study_event_pb2 as studies
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.ingestion.rules import MAX_VALUE_CHARACTERS, REFERENCE, violation, violations
+from services.ingestion.rules import MAX_VALUE_CHARACTERS, text_rule, violation, violations
 
 
 def attended(**changes: Any) -> participation.ParticipationEvent:
@@ -55,11 +55,23 @@ def test_an_event_id_is_a_uuid(event_id: str) -> None:
     "reference",
     [
         *("jane.doe@example.org", "Jane Doe", "http://example.org/u/1", "", "a" * 65, "a\0b"),
-        *("x\u202ey", "'; drop", "<b>", "=1+1", "../etc", "{{x}}"),
+        *("x\u202ey", "'; drop", "<b>", "=1+1", "../etc", "{{x}}", "a\n"),
+        *("jane.doe.gmail.com", "www.example", "https:example", "i-feel-very-sad-today"),
     ],
 )
 def test_a_reference_is_opaque(reference: str) -> None:
     assert fields(attended(group_ref=reference)) == ["group_ref"]
+
+
+@pytest.mark.parametrize("reference", ["4711234567", "07700-900123", "user:17", "a.b-c_d", str(uuid.uuid4())])
+def test_a_reference_may_be_a_number(reference: str) -> None:
+    assert fields(attended(group_ref=reference)) == []
+
+
+@pytest.mark.parametrize("code", ["4711234567", "1980-05-17", "07700.900123", "i-am-not-well-at-all-today"])
+def test_a_code_is_no_number_of_a_person_and_no_sentence(code: str) -> None:
+    assert fields(answered(study_code=code)) == ["questionnaire_answered.study_code"]
+    assert fields(answered(study_code="nct01234567")) == []
 
 
 def test_times_are_between_1900_and_5_minutes_ahead() -> None:
@@ -141,5 +153,5 @@ def test_a_shown_value_is_short_plain_ascii(value: str) -> None:
 
 @given(st.text(max_size=80))
 def test_no_reference_holds_a_space_or_an_at_sign(value: str) -> None:
-    if REFERENCE.holds(value):
+    if text_rule("reference").holds(value):
         assert not set(value) & set(" @/\\<>'\"\n\0")
