@@ -1,8 +1,8 @@
 """Protobuf to columns: turns an Arrow struct decoded from a message into flat, portable columns.
 
-Names: a leaf of a nested message is `<parent>__<leaf>`. Absent, empty text and an unspecified code are
-NULL; codes are lower case without their enum's prefix; integers are signed. Nothing here knows Kafka
-or the lake.
+Names: a leaf of a nested message is `<parent>__<leaf>`. Absent, empty text or bytes and an unspecified
+code are NULL; codes are lower case without their enum's prefix; integers are signed. Nothing here knows
+Kafka or the lake.
 """
 
 from __future__ import annotations
@@ -48,8 +48,9 @@ def _portable(child: pa.Array, field: FieldDescriptor) -> pa.Array:
         return child.cast(_signed(child.type))
     if field.enum_type is not None:
         return _codes(child, field.enum_type)
-    if pa.types.is_string(child.type):
-        return pc.if_else(pc.equal(child, ""), pa.scalar(None, pa.string()), child)
+    if pa.types.is_string(child.type) or pa.types.is_binary(child.type):
+        is_empty = pc.equal(pc.binary_length(child), 0)
+        return pc.if_else(is_empty, pa.scalar(None, child.type), child)
     return child.cast(_signed(child.type))
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from circles.failures.v1 import failed_event_pb2
-from google.protobuf.descriptor import Descriptor, FileDescriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor, FileDescriptor
 from ptars import HandlerPool, PtarsConfig
 
 from services.kafka.topics import MAX_ENVELOPE_EVENTS, Topic, topics
@@ -146,13 +146,20 @@ def _event_rows(topic: Topic, batch: pa.RecordBatch, records: Sequence[Record]) 
     head = [topic.message.fields_by_name[name] for name in ENVELOPE_COLUMNS]
     envelope = columns(_as_struct(batch.select(ENVELOPE_COLUMNS)), head)
     rows = {name: array.take(parents) for name, array in envelope}
-    rows["body_hash"] = accepted.field("body_hash")
+    rows |= dict(columns(accepted, _beside_the_event(topic)))
     body = dict(columns(event, message.fields))
     in_oneof = {field.name for field in message.oneofs_by_name["kind"].fields}
     rows |= {name: array for name, array in body.items() if name.split("__")[0] not in in_oneof}
     rows["kind"] = kinds(event, message)
     rows |= {name: array for name, array in body.items() if name not in rows}
     return pa.table(rows | _positions(records, parents))
+
+
+def _beside_the_event(topic: Topic) -> list[FieldDescriptor]:
+    """What the gateway says of each event: its hash, whether it is late, what it sealed."""
+    accepted = topic.message.fields_by_name["events"].message_type
+    assert accepted is not None  # noqa: S101  # every envelope of the contract has messages there
+    return [field for field in accepted.fields if field.name != "event"]
 
 
 def _positions(records: Sequence[Record], parents: pa.Array) -> dict[str, pa.Array]:

@@ -5,7 +5,6 @@ For tests of everything right of the raw tables. It makes no partner's event and
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cache
@@ -13,6 +12,7 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
+import xxhash
 from circles.common.v1 import common_pb2
 from circles.failures.v1.failed_event_pb2 import FailedEvent
 from google.protobuf.message import Message
@@ -96,10 +96,17 @@ def envelope(
     """What the gateway would have written to Kafka."""
     made: Any = topic.message_class(tenant_id=tenant, data_class=data_class)
     made.received_at.CopyFrom(timestamp(received_at or datetime.now(UTC)))
+    oldest = made.received_at.seconds - int(topic.config["retention.ms"]) // 1000
     for event in events:
-        digest = hashlib.blake2b(event.SerializeToString(deterministic=True), digest_size=8).digest()
-        made.events.add(body_hash=int.from_bytes(digest, "little", signed=True), event=event)
+        is_late = event.occurred_at.seconds < oldest  # type: ignore[attr-defined]
+        made.events.add(body_hash=body_hash(event), event=event, is_late=is_late)
     return made  # type: ignore[no-any-return]
+
+
+def body_hash(event: Message) -> int:
+    """XXH3-64 as the signed number that the contract has."""
+    digest = xxhash.xxh3_64_intdigest(event.SerializeToString(deterministic=True))
+    return digest - 2**64 if digest >= 2**63 else digest
 
 
 def timestamp(moment: datetime) -> Timestamp:

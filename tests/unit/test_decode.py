@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
+import duckdb
 import pytest
 from circles.common.v1 import common_pb2
 from circles.failures.v1 import failed_event_pb2
@@ -15,7 +17,7 @@ from services.ingestion.envelopes import EnvelopeBuilder
 from services.ingestion.keys import Tenant
 from services.kafka.topics import Topic, event_topics, landed_topics, topic
 from services.landing.decode import Record, decode
-from services.landing.raw_tables import raw_columns
+from services.landing.raw_tables import ensure_raw_tables, raw_columns
 
 EXAMPLES = Path(__file__).parents[2] / "protos" / "examples"
 EVENT_TOPICS = list(event_topics())
@@ -52,6 +54,27 @@ def test_codes_numbers_and_absence() -> None:
     assert rows["session_held"]["participant_ref"] is None
     features = rows["text_features_measured"]["text_features_measured__features"]
     assert features == [{"code": "sent_compound", "value": 0.42}, {"code": "n_words", "value": 118.0}]
+
+
+def test_what_the_gateway_says_of_an_event_stands_beside_it() -> None:
+    source = topic("outcome-events")
+    record = records_of(source)[0]
+    envelope: Any = source.message_class.FromString(record.value or b"")
+    late = envelope.events[0]
+    late.is_late, late.sealed_event = True, b"under a key"
+    rows = decode(source, [record._replace(value=envelope.SerializeToString())]).rows.to_pylist()
+    assert (rows[0]["is_late"], rows[0]["sealed_event"]) == (True, b"under a key")
+    assert {(row["is_late"], row["sealed_event"]) for row in rows[1:]} <= {(False, None)}
+    assert rows[0]["body_hash"] == late.body_hash
+
+
+def test_a_table_of_an_earlier_version_gets_the_new_columns() -> None:
+    with duckdb.connect() as lake:
+        lake.execute("ATTACH ':memory:' AS lake; USE lake; CREATE SCHEMA raw")
+        lake.execute("CREATE TABLE raw.group_events AS SELECT 'a' AS tenant_id")
+        ensure_raw_tables(lake)
+        found = lake.execute("SELECT tenant_id, is_late, sealed_event FROM raw.group_events").fetchall()
+    assert found == [("a", None, None)]
 
 
 def test_foreign_records_are_set_aside_and_the_others_land() -> None:

@@ -21,6 +21,7 @@ select
     case when total is not null then 'total' when count_items > 0 then 'sum_of_items' end as scoring,
     count_items,
     occurred_at,
+    is_late,
     landed_seq,
     topic_id,
     kafka_partition,

@@ -25,7 +25,8 @@ select
     scored.scoring,
     scored.count_items,
     scored.study_code is not null and scored.time_point is not null and scored.recency = 1 as is_counted,
-    scored.occurred_at
+    scored.occurred_at,
+    scored.is_late
 from scored
 inner join {{ ref('dim_participant') }} as people
     on scored.tenant_id = people.tenant_id and scored.participant_id = people.participant_id

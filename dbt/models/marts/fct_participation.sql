@@ -13,6 +13,7 @@ select
     events.kind,
     events.occurred_at,
     cast(events.occurred_at at time zone 'UTC' as date) as occurred_on,
+    events.is_late,
     events.session_id,
     events.attendance_role,
     events.attended_minutes,

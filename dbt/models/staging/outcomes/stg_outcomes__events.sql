@@ -10,6 +10,7 @@ renamed as (
         body_hash,
         occurred_at,
         received_at,
+        coalesce(is_late, false) as is_late,
         participant_ref as participant_id,
         group_ref as group_id,
         kind,

@@ -10,6 +10,7 @@ renamed as (
         body_hash,
         occurred_at,
         received_at,
+        coalesce(is_late, false) as is_late,
         group_ref as group_id,
         participant_ref as participant_id,
         kind,

@@ -10,6 +10,7 @@ renamed as (
         body_hash,
         occurred_at,
         received_at,
+        coalesce(is_late, false) as is_late,
         study_code,
         kind,
         study_registered__design as design,
