@@ -16,6 +16,7 @@ from circles.groups.v1.group_event_pb2 import GroupEvent
 from circles.outcomes.v1.outcome_event_pb2 import CONSENT_SCOPE_RESEARCH, OutcomeEvent
 from circles.participation.v1.participation_event_pb2 import ATTENDANCE_ROLE_MEMBER, ParticipationEvent
 from circles.studies.v1.study_event_pb2 import STUDY_DESIGN_RANDOMISED, StudyEvent
+from google.protobuf.message import Message
 
 from tests.fakes.raw_lake import timestamp
 
@@ -77,6 +78,32 @@ def group(reference: str, at: datetime) -> GroupEvent:
         group_ref=reference,
         group_registered=facts,
     )
+
+
+def anything(raw_table: str, name: str) -> Message:
+    """An event of the domain that makes `name` appear in its mart."""
+    at = datetime(2020, 1, 1, tzinfo=UTC)
+    match raw_table:
+        case "participation_events":
+            return participation(
+                raw_table, name, at=at, group="g-1", participant=f"p-{name}", member_joined={}
+            )
+        case "outcome_events":
+            answered = {"instrument": "phq-9", "instrument_version": "1", "total": 7.0}
+            return outcome(raw_table, name, at=at, participant=name, questionnaire_answered=answered)
+        case "group_events":
+            return group(name, at)
+        case _:
+            return registered(name)
+
+
+def retraction_of(event: Any) -> Any:
+    """Takes `event` back: posted to the same service, of the same group, person or study."""
+    made = type(event)()
+    made.CopyFrom(event)
+    made.event_id = event_id("retraction", event.event_id)
+    made.event_retracted.retracted_event_id = event.event_id
+    return made
 
 
 def beat_the_blues() -> Iterator[OutcomeEvent]:

@@ -48,6 +48,7 @@ from services.runtime.settings import PostgresSettings, ReaderSettings
 from tests.fakes.histories import (
     BTHEB_CSV,
     BTHEB_WAVES,
+    anything,
     attended_group,
     beat_the_blues,
     consent,
@@ -55,6 +56,7 @@ from tests.fakes.histories import (
     outcome,
     participation,
     registered,
+    retraction_of,
 )
 from tests.fakes.raw_lake import RawLake
 from tests.stacks import Stack
@@ -67,6 +69,24 @@ BAD = participation(
     "bad", "long", at=START, group="bad-g", participant="bad-p",
     session_attended={"session_ref": "bad-s", "minutes": 5000},
 )  # fmt: skip
+
+REGRETS = {
+    "participation_events": (
+        "participation",
+        "SELECT substr(participant_id, 3) FROM marts.fct_participation WHERE tenant_id = 'regrets'",
+    ),
+    "outcome_events": (
+        "outcomes",
+        "SELECT participant_id FROM marts.fct_outcome WHERE tenant_id = 'regrets'",
+    ),
+    "group_events": (
+        "groups",
+        "SELECT group_id FROM marts.dim_group WHERE tenant_id = 'regrets' AND is_registered",
+    ),
+    "study_events": ("studies", "SELECT study_code FROM marts.dim_study WHERE tenant_id = 'regrets'"),
+}
+"""By raw table: source in staging, and what the domain's mart tells of a tenant that takes back all but
+the event `kept`."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +150,7 @@ def first(warehouse: Warehouse) -> dg.ExecuteInProcessResult:
         again = [*GOOD[:10], _with_another_body(GOOD[3])]
         raw.land("participation_events", again, tenant="good", data_class=DATA_CLASS_SYNTHETIC)
         raw.land("participation_events", [BAD], tenant="bad", data_class=DATA_CLASS_SYNTHETIC)
+        _land_regrets(raw)
         raw.land_failures([_set_aside(7), _set_aside(7), _set_aside(8)])
     return warehouse.build()
 
@@ -183,6 +204,14 @@ def _land_clinic(raw: RawLake, tenant: str, people: int, without_consent: int) -
     raw.land("outcome_events", consents, tenant=tenant, data_class=DATA_CLASS_LIVE)
 
 
+def _land_regrets(raw: RawLake) -> None:
+    for table in REGRETS:
+        before, after, kept = (anything(table, name) for name in ("before", "after", "kept"))
+        first = retraction_of(before)
+        for events in ([first, after, kept], [before, retraction_of(after)], [retraction_of(first)]):
+            raw.land(table, events, tenant="regrets", data_class=DATA_CLASS_SYNTHETIC, received_at=START)
+
+
 def _with_another_body(event: ParticipationEvent) -> ParticipationEvent:
     changed = ParticipationEvent()
     changed.CopyFrom(event)
@@ -211,6 +240,38 @@ class TestFirstBuild:
             "WHERE tenant_id = 'good'"
         )
         assert staged == [(len(GOOD), len(GOOD))]
+
+    def test_an_event_that_came_late_says_so(
+        self, warehouse: Warehouse, first: dg.ExecuteInProcessResult
+    ) -> None:
+        for mart in ("fct_participation", "fct_outcome"):
+            late = warehouse.lake(
+                f"SELECT DISTINCT tenant_id, is_late FROM marts.{mart} "
+                "WHERE tenant_id IN ('good', 'trial', 'regrets') ORDER BY tenant_id"
+            )
+            of_old = "good" if mart == "fct_participation" else "trial"
+            assert sorted(late) == sorted([(of_old, True), ("regrets", False)])
+
+    @pytest.mark.parametrize("raw_table", REGRETS)
+    def test_a_retraction_takes_its_event_out_whichever_comes_first(
+        self, warehouse: Warehouse, first: dg.ExecuteInProcessResult, raw_table: str
+    ) -> None:
+        """Two events of a domain are taken back, one before it landed; taking that back changes nothing."""
+        source, told_by_the_mart = REGRETS[raw_table]
+        staged = warehouse.lake(
+            f"SELECT count(*) FROM staging.stg_{source}__events WHERE tenant_id = 'regrets'"
+        )
+        assert staged == [(6,)]
+        assert warehouse.lake(told_by_the_mart) == [("kept",)]
+
+    def test_a_retraction_reaches_evidence(
+        self, warehouse: Warehouse, first: dg.ExecuteInProcessResult
+    ) -> None:
+        rows = warehouse.published(
+            "SELECT n_consented + n_excluded AS people FROM evidence.group_engagement "
+            "WHERE tenant = 'regrets' AND estimate_name = 'participants'"
+        )
+        assert rows == [{"people": 1}]
 
     def test_a_conflict_is_among_the_failed_events_once(
         self, warehouse: Warehouse, first: dg.ExecuteInProcessResult
