@@ -6,8 +6,9 @@ SHELL := bash
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 
-.PHONY: help setup demo up down test check lint types imports protos protos-check lock clean
+.PHONY: help setup demo up down test bench-ingestion check lint types imports protos protos-check lock clean
 
 help: ## List the verbs
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) \
@@ -27,6 +28,9 @@ down: ## Stop the stack; the data stay
 
 test: setup check ## All checks and tests, as CI runs them (PYTEST_ARGS="-k name")
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+bench-ingestion: setup ## What an acknowledged event costs, beside peers (needs Go; BENCH_ARGS="--rounds 1")
+	@$(BIN)/python -m tests.benchmarks.ingestion $(BENCH_ARGS)
 
 check: setup lint types imports protos-check ## What needs no running: style, types, import direction, protos
 
