@@ -18,19 +18,17 @@ from typing import Any
 
 import psycopg2
 import pytest
-from circles.common.v1 import common_pb2
 from circles.outcomes.v1 import outcome_event_pb2
 
 from infra.demo import builds
 from pipelines.quality.admission import newest_pending
-from services.ingestion.envelopes import EnvelopeBuilder
-from services.ingestion.keys import Tenant
 from services.ingestion.pseudonyms import Pseudonymiser
 from services.kafka.client import producer
 from services.kafka.topics import topic
 from services.runtime.lake import open_lake
 from services.runtime.settings import IngestionSettings, KafkaSettings, PostgresSettings, ReaderSettings
 from services.simulator.community import Community
+from tests.fakes.envelopes import envelopes_of
 from tests.kills import live_figures, post_while_killing, recount
 from tests.partners import Partner, attended, lake_rows, new_partner, published_rows, wait_until_quiet
 from tests.stacks import Stack, wait_until
@@ -331,8 +329,6 @@ def _write_past_the_gateway(tenant_id: str) -> None:
     Pseudonymiser.from_file(IngestionSettings.load().pseudonym_key_file).replace(
         tenant_id, event, "session_attended"
     )
-    builder = EnvelopeBuilder(source, Tenant(tenant_id, common_pb2.DATA_CLASS_LIVE))
-    builder.add(event)
-    (envelope,) = builder.envelopes()
+    (envelope,) = envelopes_of(source, tenant_id, [event])
     with closing(producer(KafkaSettings.load())) as sink:
         sink.send(source.name, envelope.value, key=envelope.key, partition=envelope.partition).get(timeout=30)

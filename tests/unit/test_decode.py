@@ -8,26 +8,24 @@ from typing import Any
 
 import duckdb
 import pytest
-from circles.common.v1 import common_pb2
 from circles.failures.v1 import failed_event_pb2
 from google.protobuf.json_format import ParseDict
 from google.protobuf.message_factory import GetMessageClass
 
-from services.ingestion.envelopes import EnvelopeBuilder
-from services.ingestion.keys import Tenant
 from services.kafka.topics import Topic, event_topics, landed_topics, topic
 from services.landing.decode import Record, decode
 from services.landing.raw_tables import ensure_raw_tables, raw_columns
+from tests.fakes.envelopes import envelopes_of
 
 EXAMPLES = Path(__file__).parents[2] / "protos" / "examples"
 EVENT_TOPICS = list(event_topics())
 
 
 def records_of(source: Topic) -> list[Record]:
-    builder = EnvelopeBuilder(source, Tenant("a-tenant", common_pb2.DATA_CLASS_LIVE))
-    for example in json.loads((EXAMPLES / f"{source.name}.json").read_text()):
-        builder.add(ParseDict(example, GetMessageClass(source.event)()))
-    return [Record(each.partition, i, each.key, each.value) for i, each in enumerate(builder.envelopes())]
+    examples = json.loads((EXAMPLES / f"{source.name}.json").read_text())
+    events = [ParseDict(example, GetMessageClass(source.event)()) for example in examples]
+    made = envelopes_of(source, "a-tenant", events)
+    return [Record(each.partition, i, each.key, each.value) for i, each in enumerate(made)]
 
 
 @pytest.mark.parametrize("source", EVENT_TOPICS, ids=lambda each: each.name)
