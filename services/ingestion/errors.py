@@ -128,6 +128,14 @@ def no_room() -> CallError:
     )
 
 
+def broken() -> CallError:
+    return CallError(
+        grpc.StatusCode.INTERNAL,
+        "BROKEN",
+        "The gateway failed at this batch, and its log says how. Nothing of the batch counts as accepted",
+    )
+
+
 def not_acknowledged() -> CallError:
     return CallError(
         grpc.StatusCode.UNAVAILABLE,

@@ -7,6 +7,7 @@ What becomes of an event is `intake`'s.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from services.ingestion.errors import CallError, Context
 from services.ingestion.intake import Intake, Taken
 from services.ingestion.keys import Tenant
 from services.ingestion.limits import TenantLimits
-from services.ingestion.observation import Observation
+from services.ingestion.observation import Call, Observation
 from services.ingestion.responses import post_response, stream_response
 from services.ingestion.room import Room
 from services.ingestion.sender import NotAcknowledged
@@ -44,33 +45,38 @@ class Gateway:
 
     async def post(self, door: Door, data: bytes, context: Context) -> bytes:
         """The unary call. Answers when Kafka has every accepted event."""
-        with self.observation.call(door, "post", context) as call:
-            try:
-                caller = await self.keys.caller(context)
-                tenant = caller.tenant
-                self._refuse_over_limit(tenant)
-                with self.room.taken_now(len(data)):
-                    request = _parsed(door.post_request(), data)
-                    taken = self._take(door, tenant, request, data)
-                    await self._acknowledged(taken)
-                call.answered(taken)
-                return post_response(taken)
-            except CallError as error:
-                call.failed(error)
-                await errors.abort(context, error)
+        async with self._call(door, "post", context) as call:
+            caller = await self.keys.caller(context)
+            self._refuse_over_limit(caller.tenant)
+            with self.room.taken_now(len(data)):
+                request = _parsed(door.post_request(), data)
+                taken = self._take(door, caller.tenant, request, data)
+                await self._acknowledged(taken)
+            call.answered(taken)
+            return post_response(taken)
+        raise AssertionError("a failed call ends by itself")
 
     async def stream(self, door: Door, requests: AsyncIterator[bytes], context: Context) -> None:
         """The bidirectional call: reads ahead up to a window, answers in order."""
-        with self.observation.call(door, "stream", context) as call:
+        async with self._call(door, "stream", context) as call:
+            caller = await self.keys.caller(context)
+            if not self.limits.open_stream(caller.tenant):
+                raise errors.too_many_streams(caller.tenant.tenant_id)
             try:
-                caller = await self.keys.caller(context)
-                if not self.limits.open_stream(caller.tenant):
-                    raise errors.too_many_streams(caller.tenant.tenant_id)
-                try:
-                    await _Stream(self, door, caller, context, call.answered).run(requests)
-                finally:
-                    self.limits.close_stream(caller.tenant)
-            except CallError as error:
+                await _Stream(self, door, caller, context, call.answered).run(requests)
+            finally:
+                self.limits.close_stream(caller.tenant)
+
+    @contextlib.asynccontextmanager
+    async def _call(self, door: Door, verb: str, context: Context) -> AsyncIterator[Call]:
+        """Ends the call with the error that comes out of the block. What is not foreseen stays in our log."""
+        with self.observation.call(door, verb, context) as call:
+            try:
+                yield call
+            except Exception as error:
+                if not isinstance(error, CallError):
+                    log.exception("%s %s failed", door.domain, verb)
+                    error = errors.broken()
                 call.failed(error)
                 await errors.abort(context, error)
 
