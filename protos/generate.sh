@@ -15,3 +15,11 @@ find gen -name '*_pb2_grpc.py*' | while read -r f; do
 done
 find gen/circles gen/buf -type d -exec touch {}/__init__.py \;
 touch gen/circles/py.typed
+# The partner's SDK under the name that partners know. Its code stays among the services; a package cannot
+# be in two folders, and this one is deleted and written anew.
+cat > gen/circles/client.py <<'PYTHON'
+"""The partner's SDK. Written by protos/generate.sh; the code is `services.client`."""
+
+from services.client import *
+from services.client import __all__ as __all__
+PYTHON

@@ -1,79 +1,70 @@
-"""A client that posts any mix of events, each to its service, in batches and with a window of calls.
+"""The client: posts any mix of events, each to its service, now or from a spool on disk.
 
-Repeating is safe because an event counts once under its `event_id`. Not here: keeping events on disk
-while the gateway is away.
+How batches travel is `posting`'s, when a call is repeated `patience`'s, how events are kept `spool`'s.
 """
 
 from __future__ import annotations
 
-import random
-import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Self
+import threading
+from collections.abc import Callable, Iterable
+from contextlib import closing
+from itertools import chain, islice
+from typing import Self
 
-import grpc
-from circles.common.v1.common_pb2 import EVENT_STATUS_ACCEPTED, EventResult
-from circles.groups.v1 import group_event_pb2, group_service_pb2, group_service_pb2_grpc
-from circles.outcomes.v1 import outcome_event_pb2, outcome_service_pb2, outcome_service_pb2_grpc
-from circles.participation.v1 import (
-    participation_event_pb2,
-    participation_service_pb2,
-    participation_service_pb2_grpc,
-)
-from circles.studies.v1 import study_event_pb2, study_service_pb2, study_service_pb2_grpc
+from services.client.channel import Tls, open_channel
+from services.client.doors import Event, doors
+from services.client.patience import closed_error
+from services.client.posting import Line, batches, by_calls, by_streams, refuse_too_large
+from services.client.spool import Spool
+from services.client.spooled import decoded, encoded, refusal_line
+from services.client.summary import Summary
 
-Event = (
-    participation_event_pb2.ParticipationEvent
-    | outcome_event_pb2.OutcomeEvent
-    | group_event_pb2.GroupEvent
-    | study_event_pb2.StudyEvent
-)
+ROUND_EVENTS = 10_000
+ROUND_BYTES = 16 * 1024 * 1024
+"""How much of a spool is posted before it is removed there; held in memory meanwhile."""
 
-BATCH_EVENTS = 500
-CALLS_IN_FLIGHT = 8
-CALL_SECONDS = 60.0
-PASSING = (
-    grpc.StatusCode.UNAVAILABLE,
-    grpc.StatusCode.RESOURCE_EXHAUSTED,
-    grpc.StatusCode.DEADLINE_EXCEEDED,
-    grpc.StatusCode.CANCELLED,  # not by us: a gateway that stops has not begun with the call
-)
-FIRST_PAUSE_SECONDS = 0.2
-LONGEST_PAUSE_SECONDS = 5.0
-
-
-class Refusal(NamedTuple):
-    """An event that the gateway refused, with its own words on why."""
-
-    event: Event
-    result: EventResult
-
-
-@dataclass
-class Summary:
-    """What became of the posted events. A refused event is stored nowhere."""
-
-    count_accepted: int = 0
-    refused: list[Refusal] = field(default_factory=list)
-
-
-class _Call(NamedTuple):
-    events: list[Event]
-    attempt: int
-    answer: Any
+Progress = Callable[[int], object]
+"""Gets the number of events answered since it was called last."""
 
 
 class Client:
-    """Posts events as the tenant of `api_key`. Use as a context manager."""
+    """Posts events as the tenant of `api_key`. A context manager; its methods may be called by any thread.
 
-    def __init__(self, address: str, api_key: str, *, patience_seconds: float = 60.0) -> None:
-        """`patience_seconds`: how long a batch is repeated while the gateway is away; then it raises."""
-        self._channel = grpc.insecure_channel(address)
-        self._metadata = (("authorization", f"Bearer {api_key}"),)
-        self._patience_seconds = patience_seconds
-        self._doors = _doors(self._channel)
+    Repeating is safe because an event counts once under its `event_id`.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        api_key: str,
+        *,
+        tls: Tls | None = None,
+        plaintext: bool = False,
+        streaming: bool = True,
+        spool: Spool | None = None,
+        patience_seconds: float = 60.0,
+        call_seconds: float = 60.0,
+    ) -> None:
+        """Connects when it posts first. Raises ValueError where the key would leave the machine in plaintext.
+
+        `plaintext`: allow that, as inside an encrypted network. `streaming` False: unary calls only, for
+        a proxy that holds streams back. `spool`: belongs to the client from now on, which closes it.
+        `patience_seconds`: how long to go on after a failure without any answer; then GatewayAway.
+        `call_seconds`: how long one batch may go without an answer until it is sent again.
+        """
+        self._channel = open_channel(address, tls, plaintext=plaintext)
+        self._streaming = streaming
+        self._spool = spool
+        self._flushing = threading.RLock()
+        self._line = Line(
+            address=address,
+            doors=doors(self._channel),
+            # A key that was read from a file ends with a newline, which gRPC answers with an internal error.
+            metadata=(("authorization", f"Bearer {api_key.strip()}"),),
+            patience_seconds=patience_seconds,
+            call_seconds=call_seconds,
+            closed=threading.Event(),
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -82,86 +73,75 @@ class Client:
         self.close()
 
     def close(self) -> None:
+        """Ends what other threads are posting with ClientClosed, then closes the spool. May be repeated."""
+        self._line.closed.set()
         self._channel.close()
+        if self._spool is not None:
+            with self._flushing:
+                self._spool.close()
 
-    def post(self, events: Iterable[Event], on_progress: Callable[[int], None] | None = None) -> Summary:
-        """Posts all events; returns when each is accepted or refused.
+    def post(self, events: Iterable[Event], on_progress: Progress | None = None) -> Summary:
+        """Posts all events; returns when each is answered.
 
-        `on_progress` gets the number of events answered since its last call. Raises grpc.RpcError when
-        the gateway stays away for longer than the client's patience, or refuses a whole batch.
+        `events` may be longer than memory: it is read as fast as answers come. A single batch is one
+        call; several go over streams, which keep their order within each service.
+        Raises NotAuthenticated, GatewayAway, BatchRefused, ClientClosed (all of them ClientError), and
+        ValueError for an event of more than 3 MiB.
         """
         summary = Summary()
-        calls: deque[_Call] = deque()
-        for batch in _batches(events):
-            if len(calls) >= CALLS_IN_FLIGHT:
-                self._settle(calls.popleft(), summary, on_progress)
-            calls.append(self._send(batch))
-        while calls:
-            self._settle(calls.popleft(), summary, on_progress)
+        self._post(events, summary, on_progress)
         return summary
 
-    def _send(self, events: list[Event], attempt: int = 1) -> _Call:
-        request_class, call = self._doors[type(events[0])]
-        request = request_class(events=events)
-        return _Call(events, attempt, call.future(request, metadata=self._metadata, timeout=CALL_SECONDS))
+    def enqueue(self, events: Iterable[Event]) -> int:
+        """Stores all events in the spool, or none; returns how many when they are safe on disk.
 
-    def _settle(self, call: _Call, summary: Summary, on_progress: Callable[[int], None] | None) -> None:
-        results = self._answer(call)
-        for event, result in zip(call.events, results, strict=True):
-            if result.status == EVENT_STATUS_ACCEPTED:
-                summary.count_accepted += 1
-            else:
-                summary.refused.append(Refusal(event, result))
-        if on_progress is not None:
-            on_progress(len(results))
+        One call waits for the disk once, however many events it gets. Raises SpoolFull, OSError when the
+        disk does not take them, ClientClosed, and ValueError for an event of more than 3 MiB.
+        """
+        spool = self._open_spool()
+        records = []
+        for event in events:
+            refuse_too_large(event)
+            records.append(encoded(event))
+        spool.put(records)
+        return len(records)
 
-    def _answer(self, call: _Call) -> list[EventResult]:
-        """The call's results; repeats it while the trouble is a passing one."""
-        give_up_at = time.monotonic() + self._patience_seconds
-        while True:
-            try:
-                return list(call.answer.result().results)
-            except grpc.RpcError as error:
-                if error.code() not in PASSING or time.monotonic() > give_up_at:
-                    raise
-                time.sleep(_pause(call.attempt))
-                call = self._send(call.events, call.attempt + 1)
+    def flush(self, on_progress: Progress | None = None) -> Summary:
+        """Posts what is in the spool now, in its order, and removes what is answered.
 
+        Refused events are removed too, after a line about each in the spool's `refused.jsonl`. Raises as
+        `post` does, and SpoolDamaged. The events of the round that was under way (10,000 at most) are then
+        posted again by the next flush; those that had arrived come back as duplicates.
+        """
+        spool = self._open_spool()
+        summary = Summary()
+        with self._flushing:
+            end = spool.end
+            while spool.acknowledged < end:
+                records, place = spool.read(ROUND_EVENTS, ROUND_BYTES)
+                known = len(summary.refused)
+                self._post(map(decoded, records), summary, on_progress)
+                spool.note_refused(map(refusal_line, summary.refused[known:]))
+                spool.acknowledge(place)
+        return summary
 
-def _pause(attempt: int) -> float:
-    """Doubling, bounded, and spread, so that many clients do not come back at once."""
-    longest = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2 ** min(attempt, 8))
-    return random.uniform(longest / 2, longest)  # noqa: S311  # spreads load, protects nothing
+    def _post(self, events: Iterable[Event], summary: Summary, on_progress: Progress | None) -> None:
+        self._refuse_closed()
+        waiting = batches(events)
+        first = list(islice(waiting, 2))
+        way = by_streams if self._streaming and len(first) > 1 else by_calls
+        with closing(way(self._line, chain(first, waiting))) as answers:
+            for answer in answers:
+                summary.add(*answer)
+                if on_progress is not None:
+                    on_progress(len(answer.events))
 
+    def _refuse_closed(self) -> None:
+        if self._line.closed.is_set():
+            raise closed_error()
 
-def _batches(events: Iterable[Event]) -> Iterator[list[Event]]:
-    """Batches of one type each, in the order in which they fill."""
-    filling: dict[type, list[Event]] = {}
-    for event in events:
-        batch = filling.setdefault(type(event), [])
-        batch.append(event)
-        if len(batch) == BATCH_EVENTS:
-            yield filling.pop(type(event))
-    yield from filling.values()
-
-
-def _doors(channel: grpc.Channel) -> dict[type, tuple[Any, Any]]:
-    """Request type and call by event type."""
-    return {
-        participation_event_pb2.ParticipationEvent: (
-            participation_service_pb2.PostParticipationEventsRequest,
-            participation_service_pb2_grpc.ParticipationServiceStub(channel).PostParticipationEvents,
-        ),
-        outcome_event_pb2.OutcomeEvent: (
-            outcome_service_pb2.PostOutcomeEventsRequest,
-            outcome_service_pb2_grpc.OutcomeServiceStub(channel).PostOutcomeEvents,
-        ),
-        group_event_pb2.GroupEvent: (
-            group_service_pb2.PostGroupEventsRequest,
-            group_service_pb2_grpc.GroupServiceStub(channel).PostGroupEvents,
-        ),
-        study_event_pb2.StudyEvent: (
-            study_service_pb2.PostStudyEventsRequest,
-            study_service_pb2_grpc.StudyServiceStub(channel).PostStudyEvents,
-        ),
-    }
+    def _open_spool(self) -> Spool:
+        if self._spool is None:
+            raise ValueError("This client has no spool: make it with spool=Spool(path, max_bytes=…)")
+        self._refuse_closed()
+        return self._spool
