@@ -15,9 +15,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
+from circles.client import Summary
 from circles.participation.v1.participation_event_pb2 import ParticipationEvent
 
-from services.client import Summary
 from services.engagement.buckets import ACTIVE_KINDS
 from services.ingestion.pseudonyms import Pseudonymiser
 from services.runtime.settings import IngestionSettings
@@ -42,14 +42,14 @@ class Posting(threading.Thread):
 def post_while_killing(
     partner: Partner, events: Sequence[Any], victims: Sequence[str], number: signal.Signals = signal.SIGKILL
 ) -> None:
-    """Posts a part of the events for each victim, and kills it meanwhile. Everything must be accepted."""
+    """Posts a part of the events for each victim, and kills it meanwhile. Everything must be acknowledged."""
     size = math.ceil(len(events) / len(victims))
     for i, victim in enumerate(victims):
         posting = Posting(partner, events[i * size : (i + 1) * size])
         posting.start()
         kill_in_the_middle(partner.stack, victim, number)
         posting.join()
-        assert posting.summary is not None and posting.summary.count_accepted == len(posting.events)
+        assert posting.summary is not None and posting.summary.count_acknowledged == len(posting.events)
 
 
 def kill_in_the_middle(stack: Stack, victim: str, number: signal.Signals) -> None:

@@ -15,10 +15,10 @@ from typing import Any
 import duckdb
 import grpc
 import pytest
+from circles.client import Client
 from circles.participation.v1 import participation_event_pb2, participation_service_pb2
 from circles.participation.v1 import participation_service_pb2_grpc as participation_grpc
 
-from services.client import Client
 from services.ingestion.keys import create_key
 from services.kafka.client import consumer
 from services.kafka.topics import topics

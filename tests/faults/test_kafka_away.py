@@ -28,7 +28,7 @@ def test_a_dead_broker_is_unavailable_and_loses_nothing(stack: Stack) -> None:
     wait_until(lambda: stack.pid("kafka") not in (None, pid), "a new broker")
     with partner.client(patience_seconds=120) as client:
         summary = client.post([attended(person=f"after-{i}") for i in range(50)])
-    assert summary.count_accepted == 50
+    assert summary.count_acknowledged == 50
     wait_until(lambda: landed(partner.tenant_id) >= 100, "the rows of before and after")
     wait_until_quiet(stack)
     assert stack.is_healthy("engagement") and stack.is_healthy("landing")

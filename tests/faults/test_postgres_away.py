@@ -19,11 +19,11 @@ def test_postgres_killed_while_events_come_in(stack: Stack) -> None:
     partner = new_partner(stack, "postgres-away")
     events = list(Community(9, 10_000).events())
     with partner.client(patience_seconds=120) as client:
-        assert client.post(events[:5_000]).count_accepted == 5_000
+        assert client.post(events[:5_000]).count_acknowledged == 5_000
         pid = stack.pid("postgres")
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
-        assert client.post(events[5_000:]).count_accepted == 5_000
+        assert client.post(events[5_000:]).count_acknowledged == 5_000
     wait_until(
         lambda: stack.pid("postgres") not in (None, pid) and stack.is_healthy("postgres"), "PostgreSQL"
     )
