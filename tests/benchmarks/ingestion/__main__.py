@@ -73,7 +73,7 @@ def _run(wanted: list[Row], options: argparse.Namespace) -> tuple[list[str], lis
             running.start(server)
         measured = _measured(running, wanted, options)
         report = [*_conditions(measured, options, load_before), "", *table.lines(measured), ""]
-        report += [f"{each}\n" for each in table.footnotes(running.event_bytes)]
+        report += [f"{each}\n" for each in table.footnotes(measured, running.event_bytes)]
         failures = [*table.failures(measured), *table.troubles(measured)]
         if SET_LIMIT and options.only is None:
             _say("one tenant at ten times its limit")

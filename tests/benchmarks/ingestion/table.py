@@ -26,6 +26,15 @@ TITLES = {
     CONFLUENT: "bare grpc.aio, confluent-kafka ³",
 }
 
+NOTES = (
+    "¹ What the gateway costs without its checks and pseudonyms.",
+    "² No validation, no pseudonyms, no API key, no partition by group, no answer per event. Its answer "
+    'means "in Kafka" as ours does: acks of all replicas, no queue, no batching; it keeps no metrics.',
+    "³ No validation, no pseudonyms, no API key, no partition by group, no answer per event: "
+    "the bytes of a request are one record.",
+)
+"""What a server does not do. A title ends with the sign of its note."""
+
 HEADINGS = (
     *("server", "way", "batch", "in flight", "events/s", "p50 ms", "p99 ms"),
     *("CPU-s/M", "× Collector", "must", "aim", "verdict", "broker CPU-s/M"),
@@ -55,17 +64,15 @@ def troubles(measured: Measured) -> list[str]:
     ]
 
 
-def footnotes(event_bytes: Mapping[str, float]) -> list[str]:
+def footnotes(measured: Measured, event_bytes: Mapping[str, float]) -> list[str]:
     sizes = ", ".join(f"{size:.0f} B ({name})" for name, size in sorted(event_bytes.items()))
+    marks = {TITLES[row.server][-1] for row in measured}
+    notes = [note for note in NOTES if note[0] in marks]
     return [
         "CPU-s/M: CPU seconds of the server, user and system, per million acknowledged events; "
         f"× Collector: the same, divided by the Collector's at this batch and this many in flight. "
         f"An event: {sizes}.",
-        "¹ What the gateway costs without its checks and pseudonyms.",
-        "² No validation, no pseudonyms, no API key, no partition by group, no answer per event. Its answer "
-        'means "in Kafka" as ours does: acks of all replicas, no queue, no batching; it keeps no metrics.',
-        "³ No validation, no pseudonyms, no API key, no partition by group, no answer per event: "
-        "the bytes of a request are one record.",
+        *notes,
     ]
 
 
