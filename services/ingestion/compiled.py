@@ -8,6 +8,7 @@ both, and protovalidate, against each other.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import Any, NamedTuple
@@ -75,6 +76,8 @@ class _Writer:
         self.lines: list[str] = []
         self.assignments: list[str] = []
         self.constants: dict[str, Any] = {"Doubt": Doubt, "NotAReference": NotAReference}
+        self.locals: dict[str, str] = {}
+        """The local that has the value of an expression as `body.act_ref`, or what stands for it."""
 
     def constant(self, value: Any) -> str:
         name = f"c{len(self.constants)}"
@@ -123,7 +126,11 @@ def _write_message(writer: _Writer, name: str, message: Descriptor, indent: str)
 
 def _write_rules(writer: _Writer, name: str, message: Descriptor, indent: str) -> None:
     for rule in message_rules(message):
-        writer.lines.append(f"{indent}if not ({rule.source.format(name)}): return None")
+        source = rule.source.format(name)
+        # What was read already is not read again: a pseudonym is as equal and as empty as its reference.
+        for expression, local in writer.locals.items():
+            source = re.sub(rf"\b{re.escape(expression)}\b(?!\()", local, source)
+        writer.lines.append(f"{indent}if not ({source}): return None")
 
 
 def _write_field(writer: _Writer, message: str, field: FieldDescriptor, indent: str) -> str:
@@ -132,6 +139,7 @@ def _write_field(writer: _Writer, message: str, field: FieldDescriptor, indent: 
     nested = field.message_type
     if nested is None:
         lines = _value_lines(writer, message, field, value)
+        writer.locals[f"{message}.{field.name}"] = value
     elif nested.full_name == TIMESTAMP:
         lines = _time_lines(message, field, value)
     elif field.is_repeated:

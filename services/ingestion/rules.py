@@ -8,6 +8,7 @@ What the annotations cannot say stands here too: the time zone database. Instrum
 
 from __future__ import annotations
 
+import math
 import re
 import time
 import zoneinfo
@@ -44,6 +45,7 @@ class MessageRule(NamedTuple):
     `source` is a Python expression with `{0}` for the message.
     """
 
+    rule_id: str
     field: str
     words: str
     source: str
@@ -72,6 +74,34 @@ def rule_of(field: FieldDescriptor) -> Rule:
 def text_rule(name: str) -> Rule:
     """A rule of circles/rules/v1/rules.proto by its name."""
     return _predefined(rules_pb2.DESCRIPTOR.extensions_by_name[name])
+
+
+def codes_of(field: FieldDescriptor) -> frozenset[int]:
+    """The numbers that a code may be. Raises ValueError when the contract leaves it open."""
+    enum, stated = field.enum_type, _options(field).enum
+    if enum is None or not stated.defined_only:
+        raise ValueError(f"{field.full_name}: a code needs the rule defined_only")
+    return frozenset(enum.values_by_number) - set(stated.not_in)
+
+
+class Bounds(NamedTuple):
+    """Of a number; both ends are in it, unless `is_above`. Infinity and NaN are never."""
+
+    low: float
+    high: float
+    is_above: bool
+    is_whole: bool
+
+
+def bounds_of(field: FieldDescriptor) -> Bounds:
+    """Raises ValueError when the contract has no rule for the number."""
+    options = _options(field)
+    kind = options.WhichOneof("type")
+    if kind is None:
+        raise ValueError(f"{field.full_name}: a number needs a rule")
+    stated = {each.name: value for each, value in getattr(options, kind).ListFields()}
+    low = stated.get("gte", stated.get("gt", -math.inf))
+    return Bounds(low, stated.get("lte", math.inf), "gt" in stated, kind != "double")
 
 
 def may_be_absent(field: FieldDescriptor) -> bool:
@@ -222,27 +252,32 @@ def _text_rule(field: FieldDescriptor) -> Rule:
 @cache
 def _predefined(extension: FieldDescriptor) -> Rule:
     (cel,) = extension.GetOptions().Extensions[validate_pb2.predefined].cel
-    searches = [_search(conjunct) for conjunct in cel.expression.split(" && ")]
-    tests = [f"s{i}(value) is {'not ' * wanted}None" for i, (_, wanted) in enumerate(searches)]
-    names = {f"s{i}": search for i, (search, _) in enumerate(searches)}
+    conjuncts = [_pattern(conjunct) for conjunct in cel.expression.split(" && ")]
+    # Those that begin at the beginning are one look; the others are searched for.
+    look = "".join(
+        f"(?{'=' if wanted else '!'}{pattern})" for pattern, wanted in conjuncts if pattern[0] == "^"
+    )
+    names = {"match": re.compile(look).match}
+    tests = ["match(value) is not None"]
+    for pattern, wanted in conjuncts:
+        if pattern[0] != "^":
+            names[f"search{len(tests)}"] = re.compile(pattern).search
+            tests.append(f"search{len(tests)}(value) is {'not ' * wanted}None")
     return Rule(cel.message, eval(f"lambda value: {' and '.join(tests)}", names))  # noqa: S307  # our own protos
 
 
-def _search(conjunct: str) -> tuple[Callable[[str], object], bool]:
-    """The search of `this.matches(r'…')`, and whether it must find something. RE2's `$` is Python's `\\Z`."""
+def _pattern(conjunct: str) -> tuple[str, bool]:
+    """The pattern of `this.matches(r'…')`, and whether it must match. RE2's `$` is Python's `\\Z`."""
     shape = re.fullmatch(r"(!?)this\.matches\(r'([^']*)'\)", conjunct)
     if shape is None:
         raise ValueError(f"cannot be compiled: {conjunct}")
-    return re.compile(shape[2].replace("$", r"\Z")).search, not shape[1]
+    return shape[2].replace("$", r"\Z"), not shape[1]
 
 
 def _code_rule(field: FieldDescriptor) -> Rule:
-    enum, stated = field.enum_type, _options(field).enum
-    if enum is None or not stated.defined_only:
-        raise ValueError(f"{field.full_name}: a code needs the rule defined_only")
-    allowed = frozenset(enum.values_by_number) - set(stated.not_in)
-    names = ", ".join(value.name for value in enum.values if value.number != 0)
-    return Rule(f"one of {names}", allowed.__contains__)
+    assert field.enum_type is not None  # noqa: S101  # the caller chose this by it
+    names = ", ".join(value.name for value in field.enum_type.values if value.number != 0)
+    return Rule(f"one of {names}", codes_of(field).__contains__)
 
 
 def _length_rule(stated: Any) -> Rule:
@@ -252,29 +287,15 @@ def _length_rule(stated: Any) -> Rule:
 
 
 def _number_rule(field: FieldDescriptor) -> Rule:
-    stated = getattr(_options(field), _options(field).WhichOneof("type") or "", None)
-    if stated is None:
-        raise ValueError(f"{field.full_name}: a number needs a rule")
-    bounds = {each.name: value for each, value in stated.ListFields()}
-    words, source = number_test(bounds, is_whole="double" not in stated.DESCRIPTOR.full_name.lower())
-    return Rule(words, eval(f"lambda value: {source.format('value')}"))  # noqa: S307  # from our own protos
-
-
-def number_test(bounds: dict[str, Any], *, is_whole: bool) -> tuple[str, str]:
-    """The words, and a Python expression with `{0}` for the value, of protovalidate's bounds of a number.
-
-    NaN and infinity keep no rule: every comparison with NaN is false, and both ends are closed.
-    """
-    low, high = bounds.get("gte", bounds.get("gt")), bounds.get("lte")
-    left = f"{low} {'<' if 'gt' in bounds else '<='} " if low is not None else "" if is_whole else "-INF < "
-    right = f" <= {high}" if high is not None else "" if is_whole else " < INF"
-    kind = "a whole number" if is_whole else "a finite number"
+    low, high, is_above, is_whole = bounds_of(field)
     limits = [
-        f"above {low:.15g}" if "gt" in bounds else f"of at least {low:.15g}" if low is not None else "",
-        f"of at most {high:.15g}" if high is not None else "",
+        f"above {low:.15g}" if is_above else f"of at least {low:.15g}" if low > -math.inf else "",
+        f"of at most {high:.15g}" if high < math.inf else "",
     ]
-    words = f"{kind} {' and '.join(filter(None, limits))}".strip()
-    return words, (left + "{0}" + right).replace("INF", "float('inf')")
+    words = f"{'a whole' if is_whole else 'a finite'} number {' and '.join(filter(None, limits))}".strip()
+    if is_above:
+        return Rule(words, lambda value: low < value <= high and value < math.inf)
+    return Rule(words, lambda value: low <= value <= high and -math.inf < value < math.inf)
 
 
 _PYTHON = {
@@ -294,5 +315,5 @@ _PYTHON = {
 def _message_rule(message: Descriptor, rule_id: str, text: str) -> MessageRule:
     field, separator, words = text.partition(": ")
     if separator and field in message.fields_by_name:
-        return MessageRule(field, words, _PYTHON[rule_id])
-    return MessageRule("", text, _PYTHON[rule_id])
+        return MessageRule(rule_id, field, words, _PYTHON[rule_id])
+    return MessageRule(rule_id, "", text, _PYTHON[rule_id])
