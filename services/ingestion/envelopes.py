@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from google.protobuf.timestamp_pb2 import Timestamp
 from xxhash import xxh3_64_intdigest
 
-from services.kafka.topics import MAX_ENVELOPE_EVENTS, Topic
+from services.kafka.topics import MAX_ENVELOPE_EVENTS, Topic, event_topics
 
 MAX_ENVELOPE_BYTES = 1024 * 1024
 
@@ -33,29 +33,25 @@ class Envelope(NamedTuple):
     value: bytes
 
 
-class Entry(NamedTuple):
-    """What an envelope says of one event."""
+class Marks(NamedTuple):
+    """What an envelope says of an unusual event beside its body and hash."""
 
-    body: bytes
-    body_hash: int
     is_late: bool = False
     sealed_event: bytes = b""
 
 
-def entry_bytes(topic: Topic, entry: Entry) -> bytes:
+USUAL = Marks()
+
+
+def entry_bytes(topic: Topic, body: bytes, body_hash: int, marks: Marks = USUAL) -> bytes:
     """The event as it stands in an envelope of its topic, with its tag: entries are simply joined."""
-    accepted = (
-        _TAG_BODY_HASH
-        + entry.body_hash.to_bytes(8, "little")
-        + _TAG_EVENT
-        + varint(len(entry.body))
-        + entry.body
-    )
-    if entry.is_late:
-        accepted += _IS_LATE
-    if entry.sealed_event:
-        accepted += _TAG_SEALED_EVENT + varint(len(entry.sealed_event)) + entry.sealed_event
-    return _events_tag(topic) + varint(len(accepted)) + accepted
+    size = len(body)
+    accepted = _TAG_BODY_HASH + body_hash.to_bytes(8, "little") + _TAG_EVENT + varint(size) + body
+    if marks is not USUAL:
+        accepted += _IS_LATE if marks.is_late else b""
+        if marks.sealed_event:
+            accepted += _TAG_SEALED_EVENT + varint(len(marks.sealed_event)) + marks.sealed_event
+    return _EVENTS_TAGS[topic.name] + varint(len(accepted)) + accepted
 
 
 def envelopes(
@@ -76,9 +72,13 @@ def envelopes(
             yield Envelope(topic.name, partition, key, head_bytes + b"".join(some))
 
 
-def body_hash(body: bytes) -> int:
-    """Tells two bodies of one event_id apart: 64 bits, unsigned; `sfixed64` in the envelope."""
-    return xxh3_64_intdigest(body)
+body_hash = xxh3_64_intdigest
+"""Tells two bodies of one event_id apart: 64 bits, unsigned."""
+
+
+def signed(body_hash: int) -> int:
+    """The hash as `sfixed64`, which is how messages and tables have it."""
+    return body_hash - (1 << 64) if body_hash >> 63 else body_hash
 
 
 def partition_of(topic: Topic, tenant_id: str, reference: str) -> int:
@@ -103,13 +103,9 @@ def _varint(number: int) -> bytes:
 _VARINTS = [_varint(number) for number in range(2048)]
 
 
-def _events_tag(topic: Topic) -> bytes:
-    return _EVENTS_TAGS.get(topic.name) or _EVENTS_TAGS.setdefault(
-        topic.name, bytes([topic.message.fields_by_name["events"].number << 3 | 2])
-    )
-
-
-_EVENTS_TAGS: dict[str, bytes] = {}
+_EVENTS_TAGS = {
+    topic.name: bytes([topic.message.fields_by_name["events"].number << 3 | 2]) for topic in event_topics()
+}
 
 
 def _portions(entries: Sequence[bytes]) -> Iterator[Sequence[bytes]]:

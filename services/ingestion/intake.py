@@ -22,13 +22,13 @@ from circles.common.v1.common_pb2 import (
 )
 from circles.failures.v1 import failed_event_pb2
 
-from services.ingestion.compiled import Admit, admitters
+from services.ingestion.compiled import admitters
 from services.ingestion.doors import Door
-from services.ingestion.envelopes import Entry, Envelope, body_hash, entry_bytes, partition_of
+from services.ingestion.envelopes import Envelope, Marks, body_hash, entry_bytes, partition_of, signed
 from services.ingestion.instruments import answer_violations, is_known
 from services.ingestion.keys import Tenant
 from services.ingestion.outbox import Outbox, Round
-from services.ingestion.pseudonyms import Names, Pseudonymiser
+from services.ingestion.pseudonyms import Pseudonymiser
 from services.ingestion.recent import Recent
 from services.ingestion.rules import MAX_FUTURE_SECONDS, text_rule, violation, violations
 from services.kafka.topics import Topic, topic
@@ -45,8 +45,8 @@ class Taken:
     """As sent; empty where it was not a UUID."""
     others: dict[int, EventResult] = field(default_factory=dict)
     """Results that say more than ACCEPTED, by index."""
-    fresh: dict[tuple[str, str], int] = field(default_factory=dict)
-    """Body hash of each event that goes to Kafka now, by (tenant_id, event_id)."""
+    fresh: dict[str, int] = field(default_factory=dict)
+    """Body hash of each event that goes to Kafka now, by event_id."""
     round: Round | None = None
     """None when there is nothing to send."""
     taken_at: float = field(default_factory=time.perf_counter)
@@ -76,14 +76,12 @@ class Intake:
     def take(self, door: Door, tenant: Tenant, events: Sequence[Any], unknown: Mapping[int, Any]) -> Taken:
         """`unknown`: by index, events with their fields that this version does not know."""
         batch = _Batch(self, door, tenant)
-        taken = batch.taken
-        for i, event in enumerate(events):
-            batch.add(i, event, unknown.get(i))
-        return taken
+        batch.add_all(events, unknown)
+        return batch.taken
 
 
 class _Batch:
-    """One call's batch while it is taken."""
+    """One call's batch while it is taken. `add_all` is the hot path of the gateway: it is written flat."""
 
     def __init__(self, intake: Intake, door: Door, tenant: Tenant) -> None:
         self.taken = Taken()
@@ -93,72 +91,81 @@ class _Batch:
         self._names = intake.pseudonymiser.names(tenant.tenant_id)
         self._admitters = admitters(door.topic.event, door.topic.partitioned_by[1])
         self._partitions = _partitions(door.topic.name, tenant.tenant_id)
+        self._known = intake.recent.of(tenant.tenant_id)
+
+    def add_all(self, events: Sequence[Any], unknown: Mapping[int, Any]) -> None:
+        taken, fresh = self.taken, self.taken.fresh
+        admitters, names, partitions, known = self._admitters, self._names, self._partitions, self._known
         now = time.time()
-        self._latest = now + MAX_FUTURE_SECONDS
-        self._late_before = now - late_after_seconds(door.topic)
+        latest, late_before = now + MAX_FUTURE_SECONDS, now - late_after_seconds(self._topic)
+        max_bytes = self._intake.max_event_bytes
+        entries: dict[int, list[bytes]] | None = None
+        for index, event in enumerate(events):
+            kind = event.WhichOneof("kind")
+            admitted = admitters[kind](event, names, latest) if kind is not None else None
+            if admitted is None:
+                self._refuse(index, event, violations(event))
+                continue
+            event_id, seconds, reference = admitted
+            body = event.SerializeToString()
+            identity, is_late = body_hash(body), seconds < late_before
+            if len(body) > max_bytes or kind == ANSWER or index in unknown or is_late or event_id in known:
+                self._add_unusual(index, event, unknown.get(index), is_late, reference)
+                continue
+            if entries is None:
+                entries = self._entries()
+            entries.setdefault(partitions[reference], []).append(entry_bytes(self._topic, body, identity))
+            fresh[event_id] = identity
+            taken.event_ids.append(event_id)
 
-    def add(self, index: int, event: Any, unknown: Any | None) -> None:
-        kind = event.WhichOneof("kind")
-        admitted = _admit(self._admitters, kind, event, self._names, self._latest)
-        if admitted is None:
-            self._refuse(index, event, violations(event))
-            return
-        event_id, seconds, reference = admitted
-        entry = self._entry(event, kind, unknown, seconds < self._late_before)
-        if len(entry.body) > self._intake.max_event_bytes:
-            words = f"at most {self._intake.max_event_bytes} bytes"
-            self._refuse(index, event, [violation("event", f"{len(entry.body)} bytes", words)])
-            return
-        if kind == ANSWER and self._set_aside(index, event, entry):
-            return
-        if not self._is_known(index, event_id, entry):
-            self._put(entry, reference)
-            self.taken.event_ids.append(event_id)
-            if entry.is_late:
-                result = EventResult(
-                    index=index, event_id=event_id, status=EVENT_STATUS_ACCEPTED, is_late=True
-                )
-                self.taken.others[index] = result
+    def _add_unusual(
+        self, index: int, event: Any, unknown: Any | None, is_late: bool, reference: str
+    ) -> None:
+        """An event with something to be said of it. It keeps its rules, and its references are replaced."""
+        kind, body = event.WhichOneof("kind"), event.SerializeToString()
+        sealed = b""
+        identity = body_hash(body)
+        if unknown is not None:
+            self._intake.pseudonymiser.replace(self._tenant.tenant_id, unknown, kind)
+            whole = unknown.SerializeToString(deterministic=True)
+            identity, sealed = body_hash(whole), self._intake.seal(whole)
+        most = self._intake.max_event_bytes
+        if len(body) + len(sealed) > most:
+            words = f"at most {most} bytes, pseudonyms and unknown fields included"
+            self._refuse(index, event, [violation("event", f"{len(body) + len(sealed)} bytes", words)])
+        elif not self._is_known(index, event.event_id, identity):
+            marks = Marks(is_late, sealed)
+            if kind == ANSWER and self._set_aside(index, event, body, identity, marks):
+                return
+            entry = entry_bytes(self._topic, body, identity, marks)
+            self._entries().setdefault(self._partitions[reference], []).append(entry)
+            self.taken.fresh[event.event_id] = identity
+            self.taken.event_ids.append(event.event_id)
+            if is_late:
+                self._say(index, event.event_id, EVENT_STATUS_ACCEPTED, is_late=True)
 
-    def _entry(self, event: Any, kind: str, unknown: Any | None, is_late: bool) -> Entry:
-        body = event.SerializeToString()
-        if unknown is None:
-            return Entry(body, body_hash(body), is_late)
-        self._intake.pseudonymiser.replace(self._tenant.tenant_id, unknown, kind)
-        whole = unknown.SerializeToString(deterministic=True)
-        return Entry(body, body_hash(whole), is_late, self._intake.seal(whole))
-
-    def _is_known(self, index: int, event_id: str, entry: Entry) -> bool:
-        key = (self._tenant.tenant_id, event_id)
-        known = self._intake.recent.body_hash(key)
+    def _is_known(self, index: int, event_id: str, identity: int) -> bool:
+        known = self._known.get(event_id)
         if known is None:
-            self.taken.fresh[key] = entry.body_hash
             return False
-        if known == entry.body_hash:
-            result = EventResult(index=index, event_id=event_id, status=EVENT_STATUS_DUPLICATE)
+        self.taken.event_ids.append(event_id)
+        if known == identity:
+            self._say(index, event_id, EVENT_STATUS_DUPLICATE)
         else:
             words = "an id of its own: another body is known under this one"
             found = [violation("event_id", event_id, words)]
-            result = EventResult(
-                index=index, event_id=event_id, status=EVENT_STATUS_CONFLICT, violations=found
-            )
-        self._settle(index, event_id, result)
+            self._say(index, event_id, EVENT_STATUS_CONFLICT, violations=found)
         return True
-
-    def _put(self, entry: Entry, reference: str) -> None:
-        entries = self._round().entries(self._topic, self._tenant)
-        entries.setdefault(self._partitions[reference], []).append(entry_bytes(self._topic, entry))
 
     def _refuse(self, index: int, event: Any, found: Sequence[Any]) -> None:
         event_id = event.event_id if _is_uuid(event.event_id) else ""
-        result = EventResult(index=index, event_id=event_id, status=EVENT_STATUS_REFUSED, violations=found)
-        self._settle(index, event_id, result)
-
-    def _settle(self, index: int, event_id: str, result: EventResult) -> None:
         self.taken.event_ids.append(event_id)
-        self.taken.others[index] = result
+        self._say(index, event_id, EVENT_STATUS_REFUSED, violations=found)
 
-    def _set_aside(self, index: int, event: Any, entry: Entry) -> bool:
+    def _say(self, index: int, event_id: str, status: Any, **more: Any) -> None:
+        self.taken.others[index] = EventResult(index=index, event_id=event_id, status=status, **more)
+
+    def _set_aside(self, index: int, event: Any, body: bytes, identity: int, marks: Marks) -> bool:
         """Whether a questionnaire's event is settled: refused for its answers, or deferred."""
         answer = event.questionnaire_answered
         if is_known(answer.instrument, answer.instrument_version):
@@ -166,35 +173,38 @@ class _Batch:
             if found:
                 self._refuse(index, event, found)
             return bool(found)
-        self._round().add_record(self._deferral(event, entry))
+        self._defer(event.event_id, body, identity, marks)
         words = "an instrument that is known here; the event is kept and can be replayed"
         shown = f"{answer.instrument} version {answer.instrument_version}"
-        result = EventResult(index=index, event_id=event.event_id, status=EVENT_STATUS_DEFERRED)
-        result.violations.append(violation(f"{ANSWER}.instrument", shown, words))
-        self._settle(index, event.event_id, result)
+        self.taken.event_ids.append(event.event_id)
+        found = [violation(f"{ANSWER}.instrument", shown, words)]
+        self._say(index, event.event_id, EVENT_STATUS_DEFERRED, violations=found)
         return True
 
-    def _deferral(self, event: Any, entry: Entry) -> Envelope:
-        target = topic(FAILED_EVENTS)
+    def _defer(self, event_id: str, body: bytes, identity: int, marks: Marks) -> None:
+        target, received_at = topic(FAILED_EVENTS), self._filling().received_at
         failed = failed_event_pb2.FailedEvent(
             stage=failed_event_pb2.FAILURE_STAGE_INGESTION,
             reason=failed_event_pb2.FAILURE_REASON_DEFERRED,
             detail="the instrument is not known yet",
             topic=self._topic.name,
-            failed_at=self._round().received_at,
+            failed_at=received_at,
             tenant_id=self._tenant.tenant_id,
-            event_id=event.event_id,
-            event_bytes=entry.body,
-            body_hash=entry.body_hash - (1 << 64 if entry.body_hash >> 63 else 0),
+            event_id=event_id,
+            event_bytes=body,
+            body_hash=signed(identity),
             data_class=self._tenant.data_class,
-            received_at=self._round().received_at,
-            is_late=entry.is_late,
-            sealed_event=entry.sealed_event,
+            received_at=received_at,
+            is_late=marks.is_late,
+            sealed_event=marks.sealed_event,
         )
-        partition = partition_of(target, self._tenant.tenant_id, event.event_id)
-        return Envelope(target.name, partition, b"", failed.SerializeToString())
+        partition = partition_of(target, self._tenant.tenant_id, event_id)
+        self._filling().add_record(Envelope(target.name, partition, b"", failed.SerializeToString()))
 
-    def _round(self) -> Round:
+    def _entries(self) -> dict[int, list[bytes]]:
+        return self._filling().entries(self._topic, self._tenant)
+
+    def _filling(self) -> Round:
         if self.taken.round is None:
             self.taken.round = self._intake.outbox.round()
         return self.taken.round
@@ -206,12 +216,6 @@ def late_after_seconds(topic: Topic) -> float:
 
 
 _is_uuid = text_rule("lower_uuid").holds
-
-
-def _admit(
-    known: Mapping[str, Admit], kind: str | None, event: Any, names: Mapping[str, Names], latest: float
-) -> tuple[str, int, str] | None:
-    return known[kind](event, names, latest) if kind is not None else None
 
 
 class _Partitions(dict[str, int]):

@@ -51,7 +51,7 @@ class Gateway:
             with self.room.taken_now(len(data)):
                 request = _parsed(door.post_request(), data)
                 taken = self._take(door, caller.tenant, request, data)
-                await self._acknowledged(taken)
+                await self._acknowledged(caller.tenant, taken)
             call.answered(taken)
             return post_response(taken)
         raise AssertionError("a failed call ends by itself")
@@ -92,7 +92,7 @@ class Gateway:
         self.limits.take(tenant, len(events), len(data))
         return self.intake.take(door, tenant, events, _unknown_fields(request, data))
 
-    async def _acknowledged(self, taken: Taken) -> None:
+    async def _acknowledged(self, tenant: Tenant, taken: Taken) -> None:
         if taken.round is None:
             return
         try:
@@ -100,7 +100,7 @@ class Gateway:
             await asyncio.shield(taken.round.acknowledged)
         except NotAcknowledged as error:
             raise errors.not_acknowledged() from error
-        self.intake.recent.add(taken.fresh)
+        self.intake.recent.add(tenant.tenant_id, taken.fresh)
 
 
 class _Stream:
@@ -173,7 +173,7 @@ class _Stream:
         while (answer := await self._unanswered.get()) is not None:
             sequence, taken, size = answer
             try:
-                await gateway._acknowledged(taken)
+                await gateway._acknowledged(self._caller.tenant, taken)
             finally:
                 gateway.room.give_back(size)
             self._on_answer(taken)

@@ -8,7 +8,7 @@ from typing import Any
 from circles.common.v1 import common_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from services.ingestion.envelopes import Entry, Envelope, body_hash, entry_bytes, envelopes, partition_of
+from services.ingestion.envelopes import Envelope, body_hash, entry_bytes, envelopes, partition_of
 from services.kafka.topics import Topic
 
 
@@ -20,6 +20,6 @@ def envelopes_of(topic: Topic, tenant_id: str, events: Iterable[Any]) -> list[En
     for event in events:
         body = event.SerializeToString()
         partition = partition_of(topic, tenant_id, getattr(event, topic.partitioned_by[1]))
-        entry = entry_bytes(topic, Entry(body, body_hash(body)))
+        entry = entry_bytes(topic, body, body_hash(body))
         by_partition.setdefault(partition, []).append(entry)
     return list(envelopes(topic, tenant_id, common_pb2.DATA_CLASS_LIVE, received_at, by_partition))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from services.ingestion.envelopes import (
     MAX_ENVELOPE_BYTES,
-    Entry,
+    Marks,
     body_hash,
     entry_bytes,
     envelopes,
@@ -33,20 +33,20 @@ def event(group: str, session: str = "s" * 200) -> participation_event_pb2.Parti
     return made
 
 
-entries = st.builds(
-    Entry,
-    body=st.text("abc", max_size=9).map(lambda group: event(group).SerializeToString()),
-    body_hash=st.integers(1, 2**64 - 1),
-    is_late=st.booleans(),
-    sealed_event=st.binary(max_size=300),
+entries = st.tuples(
+    st.text("abc", max_size=9).map(lambda group: event(group).SerializeToString()),
+    st.integers(1, 2**64 - 1),
+    st.builds(Marks, is_late=st.booleans(), sealed_event=st.binary(max_size=300)),
 )
 
 
 @given(st.lists(st.tuples(st.integers(0, 15), entries), min_size=1, max_size=40))
-def test_an_envelope_parses_to_the_entries_of_its_partition(placed: list[tuple[int, Entry]]) -> None:
+def test_an_envelope_parses_to_the_entries_of_its_partition(
+    placed: list[tuple[int, tuple[bytes, int, Marks]]],
+) -> None:
     by_partition: dict[int, list[bytes]] = {}
     for partition, entry in placed:
-        by_partition.setdefault(partition, []).append(entry_bytes(TOPIC, entry))
+        by_partition.setdefault(partition, []).append(entry_bytes(TOPIC, *entry))
     made = list(envelopes(TOPIC, "a-tenant", common_pb2.DATA_CLASS_LIVE, RECEIVED_AT, by_partition))
     assert [each.partition for each in made] == list(by_partition)
     for each in made:
@@ -56,15 +56,15 @@ def test_an_envelope_parses_to_the_entries_of_its_partition(placed: list[tuple[i
         assert parsed.SerializeToString() == each.value
         expected = [entry for partition, entry in placed if partition == each.partition]
         found = [
-            Entry(one.event.SerializeToString(), one.body_hash % 2**64, one.is_late, one.sealed_event)
+            (one.event.SerializeToString(), one.body_hash % 2**64, Marks(one.is_late, one.sealed_event))
             for one in parsed.events
         ]
         assert found == expected
 
 
 def test_an_envelope_is_never_larger_than_its_readers_take() -> None:
-    small = entry_bytes(TOPIC, Entry(event("g").SerializeToString(), 1))
-    large = entry_bytes(TOPIC, Entry(event("g", "x" * 30_000).SerializeToString(), 1))
+    small = entry_bytes(TOPIC, event("g").SerializeToString(), 1)
+    large = entry_bytes(TOPIC, event("g", "x" * 30_000).SerializeToString(), 1)
     listed = [*[small] * (2 * MAX_ENVELOPE_EVENTS + 1), *[large] * 100]
     made = list(envelopes(TOPIC, "t", 1, RECEIVED_AT, {3: listed}))
     counts = [len(Envelope.FromString(each.value).events) for each in made]
