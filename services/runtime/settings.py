@@ -152,7 +152,7 @@ class IngestionSettings(_Fragment):
 
     kafka_timeout_seconds: float = 10.0
     """After this long without Kafka's acknowledgement an event is answered UNAVAILABLE."""
-    rounds_in_flight: int = Field(default=2, ge=1, le=16)
+    rounds_in_flight: int = Field(default=1, ge=1, le=16)
     """How many shared sendings to Kafka may be unacknowledged; what comes meanwhile goes into the next."""
     drain_seconds: float = 10.0
     """How long a stopping gateway finishes calls that are under way."""
