@@ -88,18 +88,24 @@ def live_figures(partner: Partner) -> Figures:
 
 
 def recount(partner: Partner, events: Sequence[Any]) -> Figures:
-    """The definition of the live figures, straight from what was posted."""
+    """The definition of the live figures, straight from what was posted, retractions among it."""
     pseudonymiser = Pseudonymiser.from_file(IngestionSettings.load().pseudonym_key_file)
     by_group: dict[str, list[ParticipationEvent]] = defaultdict(list)
-    for event in events:
-        if isinstance(event, ParticipationEvent):
+    told = [event for event in events if isinstance(event, ParticipationEvent)]
+    taken_back = {event.event_retracted.retracted_event_id for event in told}
+    for event in told:
+        if not event.HasField("event_retracted"):
             by_group[pseudonymiser.pseudonym(partner.tenant_id, "grp", event.group_ref)].append(event)
     expected: Figures = {}
     for group, acts in by_group.items():
         newest = max(act.occurred_at.seconds for act in acts)
         as_of = newest - newest % 300 + 300
         for hours in (1, 24):
-            inside = [act for act in acts if act.occurred_at.seconds >= as_of - hours * 3600]
+            inside = [
+                act
+                for act in acts
+                if act.occurred_at.seconds >= as_of - hours * 3600 and act.event_id not in taken_back
+            ]
             kinds = [act.WhichOneof("kind") for act in inside]
             active = {act.participant_ref for act in inside if act.WhichOneof("kind") in ACTIVE_KINDS}
             replies, attendances = kinds.count("reply_posted"), kinds.count("session_attended")

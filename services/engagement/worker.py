@@ -1,7 +1,8 @@
 """The Faust worker: Faust delivers records and shares partitions; the state is ours, and so is the commit.
 
 Every flush writes, in this order and each only when the one before is acknowledged: set-aside records,
-buckets and figures; then the commit. A crash in between repeats records that the buckets know as applied.
+state and figures; then the commit. A crash in between repeats records that the state knows as applied.
+State that cannot be read, as an earlier version's, is computed again from what is on the input topic.
 Faust's tables, windows and acknowledgements are not used; decision 0006 has the reasons. Arithmetic is
 `buckets`, bytes are `messages`.
 """
@@ -9,10 +10,12 @@ Faust's tables, windows and acknowledgements are not used; decision 0006 has the
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import time
-from typing import Any
+from collections.abc import AsyncIterator
+from typing import Any, NamedTuple
 
 import faust
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -21,13 +24,14 @@ from faust.types import TP
 
 from services.engagement.buckets import PartitionState
 from services.engagement.messages import (
+    UnreadableState,
     Unusable,
     acts,
-    bucket_key,
-    bucket_value,
     figures_key,
     figures_value,
-    restored,
+    parsed_state,
+    restore,
+    state_records,
 )
 from services.kafka.aio import aiokafka_options
 from services.runtime.failures import foreign_record
@@ -48,6 +52,17 @@ class InputRecreated(Exception):
     """The state belongs to an earlier topic of the same name: its offsets do not compare."""
 
 
+_Record = tuple[str, int | None, bytes, bytes | None]
+"""Topic, partition, key and value to write."""
+
+
+class Restored(NamedTuple):
+    """A partition's state, and the keys of state records that could not be read."""
+
+    state: PartitionState
+    unreadable: list[bytes]
+
+
 class Engagement:
     """State of the partitions that this worker has, and how it is written."""
 
@@ -63,6 +78,7 @@ class Engagement:
         self.quarantine = quarantine
         self.topic_id = topic_id
         self.partitions: dict[int, PartitionState] = {}
+        self.unreadable: list[_Record] = []
         self.failed: list[bytes] = []
         self.committed: dict[int, int] = {}
         self.count_applied = 0
@@ -107,29 +123,32 @@ class Engagement:
         """Writes what changed, then commits through `commit({TP: next offset})`."""
         async with self.flushing:
             records, applied = self._cut()
+            unreadable, self.unreadable = self.unreadable, []
             await self._send_all(records)
+            written = {(partition, key) for topic, partition, key, _ in records if topic == STATE}
+            # Not before what was computed in their place is written: they tell to compute it again.
+            await self._send_all([each for each in unreadable if (each[1], each[2]) not in written])
             await self._commit(applied, commit)
 
-    def _cut(self) -> tuple[list[tuple[str, int | None, bytes, bytes | None]], dict[int, int]]:
+    def _cut(self) -> tuple[list[_Record], dict[int, int]]:
         """All records to write, at one point in time: there is no await in here."""
-        records: list[tuple[str, int | None, bytes, bytes | None]] = [
+        records: list[_Record] = [
             (FAILED, None, str(i).encode(), value) for i, value in enumerate(self.failed)
         ]
         self.failed = []
         applied = {}
         for partition, state in self.partitions.items():
-            touched, expired, figures = state.take_changes()
-            for key in touched:
-                records.append((STATE, partition, bucket_key(key), bucket_value(state, key, self.topic_id)))
-            records += [(STATE, partition, bucket_key(key), None) for key in expired]
-            for each in figures:
+            changes = state.take_changes()
+            for key, state_value in state_records(state, changes, self.topic_id):
+                records.append((STATE, partition, key, state_value))
+            for each in changes.figures:
                 value = figures_value(each, self.topic_id, partition, state.applied_offset)
                 records.append((METRICS, partition, figures_key(each), value))
             if state.applied_offset >= 0:
                 applied[partition] = state.applied_offset
         return records, applied
 
-    async def _send_all(self, records: list[tuple[str, int | None, bytes, bytes | None]]) -> None:
+    async def _send_all(self, records: list[_Record]) -> None:
         if self._producer is None:
             raise RuntimeError("flush before start")
         sent = [
@@ -144,10 +163,54 @@ class Engagement:
             await commit({TP(INPUT, partition): offset + 1 for partition, offset in news.items()})
             self.committed |= news
 
-    async def restore(self, partition: int) -> PartitionState:
-        """Reads a partition's buckets to the end of the state topic. Raises InputRecreated."""
+    def adopt(self, partition: int, restored: Restored) -> None:
+        """Makes the partition ours."""
+        self.partitions[partition] = restored.state
+        self.unreadable += [(STATE, partition, key, None) for key in restored.unreadable]
+
+    async def restore(self, partition: int, offset: int) -> Restored:
+        """A partition's state before the input record at `offset`. Raises InputRecreated."""
         state = PartitionState()
-        place = TopicPartition(STATE, partition)
+        newest: dict[bytes, bytes] = {}
+        async for record in self._records(STATE, partition):
+            if record.value is None:
+                newest.pop(record.key, None)
+            else:
+                newest[record.key] = record.value
+        unreadable = [key for key, value in newest.items() if not self._put_back(state, value)]
+        if unreadable:
+            log.warning(
+                "%d of %d records of the state of partition %d cannot be read: computed again from %s",
+                len(unreadable), len(newest), partition, INPUT,
+            )  # fmt: skip
+            await self._compute_again(state, partition, offset)
+        return Restored(state, unreadable)
+
+    def _put_back(self, state: PartitionState, value: bytes) -> bool:
+        """Whether the record could be read."""
+        try:
+            message = parsed_state(value)
+        except UnreadableState:
+            return False
+        if message.topic_id != self.topic_id:
+            raise InputRecreated(
+                f"Topic {INPUT} was deleted and made anew: its figures would be wrong. "
+                f"Delete topic {STATE} too and run `circles provision` to begin again"
+            )
+        restore(state, message)
+        return True
+
+    async def _compute_again(self, state: PartitionState, partition: int, offset: int) -> None:
+        """Applies all that is still on the input topic before `offset`; what is in `state` stays as it is."""
+        async for record in self._records(INPUT, partition, offset):
+            # One that cannot be used was told of when it came.
+            with contextlib.suppress(Unusable):
+                state.apply(acts(record.key, record.value), record.offset)
+            self.count_applied += 1
+
+    async def _records(self, topic: str, partition: int, end: int | None = None) -> AsyncIterator[Any]:
+        """Records of a partition from its beginning up to `end`, exclusive; without it to its end of now."""
+        place = TopicPartition(topic, partition)
         reader = AIOKafkaConsumer(
             enable_auto_commit=False, auto_offset_reset="earliest", **aiokafka_options(self.kafka)
         )
@@ -155,32 +218,14 @@ class Engagement:
         try:
             reader.assign([place])
             await reader.seek_to_beginning(place)
-            end = (await reader.end_offsets([place]))[place]
-            newest = await self._read_buckets(reader, place, end)
+            last = (await reader.end_offsets([place]))[place] if end is None else end
+            while await reader.position(place) < last:
+                for found in (await reader.getmany(place, timeout_ms=500, max_records=500)).values():
+                    for record in found:
+                        if record.offset < last:
+                            yield record
         finally:
             await reader.stop()
-        for value in newest.values():
-            key, message, bucket = restored(value)
-            if message.topic_id != self.topic_id:
-                raise InputRecreated(
-                    f"Topic {INPUT} was deleted and made anew: its figures would be wrong. "
-                    f"Delete topic {STATE} too and run `circles provision` to begin again"
-                )
-            state.restore(key, message.data_class, bucket)
-        return state
-
-    async def _read_buckets(
-        self, reader: AIOKafkaConsumer, place: TopicPartition, end: int
-    ) -> dict[bytes, bytes]:
-        newest: dict[bytes, bytes] = {}
-        while await reader.position(place) < end:
-            for records in (await reader.getmany(place, timeout_ms=500, max_records=5000)).values():
-                for record in records:
-                    if record.value is None:
-                        newest.pop(record.key, None)
-                    else:
-                        newest[record.key] = record.value
-        return newest
 
 
 def create_app(
@@ -213,10 +258,10 @@ def create_app(
         async for event in stream.noack().events():
             message = event.message
             if message.partition not in ours.partitions:
-                state = await ours.restore(message.partition)
+                restored = await ours.restore(message.partition, message.offset)
                 if message.generation_id != app.consumer_generation_id:
                     continue  # taken away while it was restored; its new owner gets the record again
-                ours.partitions[message.partition] = state
+                ours.adopt(message.partition, restored)
             ours.receive(message.partition, message.offset, message.key, message.value)
 
     @app.task  # type: ignore[untyped-decorator]
@@ -240,6 +285,7 @@ def create_app(
                 # Not fatal: the next owner applies the same records to the same buckets.
                 log.warning("no flush before the rebalance: %s", type(error).__name__)
             engagement.partitions.clear()
+            engagement.unreadable.clear()
             engagement.committed.clear()
 
     return app

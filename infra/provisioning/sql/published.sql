@@ -37,9 +37,9 @@ COMMENT ON COLUMN live.group_engagement.tenant_id IS 'Partner whose group it is.
 COMMENT ON COLUMN live.group_engagement.data_class IS 'live, public or synthetic; classes never pool.';
 COMMENT ON COLUMN live.group_engagement.group_id IS 'Pseudonym of the group, made at the gateway.';
 COMMENT ON COLUMN live.group_engagement.window_hours IS 'Length of the window in hours of event time: 1 or 24.';
-COMMENT ON COLUMN live.group_engagement.as_of IS 'End of the window (exclusive), in event time: not later than the newest event of the group.';
+COMMENT ON COLUMN live.group_engagement.as_of IS 'End of the window (exclusive), in event time: after the newest event of the group, also when that one was taken back.';
 COMMENT ON COLUMN live.group_engagement.count_by_kind IS 'Events in the window by kind, as JSON object; a kind without events is absent.';
-COMMENT ON COLUMN live.group_engagement.count_events IS 'Events in the window, of all kinds. 0: nothing happened.';
+COMMENT ON COLUMN live.group_engagement.count_events IS 'Events in the window, of all kinds. 0: nothing happened, or all was taken back.';
 COMMENT ON COLUMN live.group_engagement.count_active_participants IS 'Distinct people who did something in the window.';
 COMMENT ON COLUMN live.group_engagement.count_replies IS 'Replies in the window.';
 COMMENT ON COLUMN live.group_engagement.count_attendances IS 'Attendances of sessions in the window.';

@@ -25,17 +25,19 @@ _sym_db = _symbol_database.Default()
 from circles.common.v1 import common_pb2 as circles_dot_common_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-circles/engagement/v1/engagement_bucket.proto\x12\x15\x63ircles.engagement.v1\x1a\x1e\x63ircles/common/v1/common.proto\"\xdd\x02\n\x10\x45ngagementBucket\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x30\n\ndata_class\x18\x02 \x01(\x0e\x32\x1c.circles.common.v1.DataClass\x12\x10\n\x08group_id\x18\x03 \x01(\t\x12\x1a\n\x12started_at_seconds\x18\x04 \x01(\x03\x12\x16\n\x0e\x61pplied_offset\x18\x05 \x01(\x03\x12\x10\n\x08topic_id\x18\x06 \x01(\t\x12O\n\rcount_by_kind\x18\x07 \x03(\x0b\x32\x38.circles.engagement.v1.EngagementBucket.CountByKindEntry\x12\x14\n\x0cparticipants\x18\x08 \x03(\x06\x12\x11\n\tevent_ids\x18\t \x03(\x06\x1a\x32\n\x10\x43ountByKindEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-circles/engagement/v1/engagement_bucket.proto\x12\x15\x63ircles.engagement.v1\x1a\x1e\x63ircles/common/v1/common.proto\"F\n\rCountedEvents\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x11\n\tevent_ids\x18\x02 \x03(\x06\x12\x14\n\x0cparticipants\x18\x03 \x03(\x06\"a\n\rBucketContent\x12\x1a\n\x12started_at_seconds\x18\x01 \x01(\x03\x12\x34\n\x06\x65vents\x18\x02 \x03(\x0b\x32$.circles.engagement.v1.CountedEvents\"=\n\x0bRetractions\x12\x11\n\tevent_ids\x18\x01 \x03(\x06\x12\x1b\n\x13received_at_seconds\x18\x02 \x03(\x03\"\xa9\x02\n\x10\x45ngagementBucket\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x30\n\ndata_class\x18\x02 \x01(\x0e\x32\x1c.circles.common.v1.DataClass\x12\x10\n\x08group_id\x18\x03 \x01(\t\x12\x16\n\x0e\x61pplied_offset\x18\x05 \x01(\x03\x12\x10\n\x08topic_id\x18\x06 \x01(\t\x12\x36\n\x06\x62ucket\x18\n \x01(\x0b\x32$.circles.engagement.v1.BucketContentH\x00\x12\x39\n\x0bretractions\x18\x0b \x01(\x0b\x32\".circles.engagement.v1.RetractionsH\x00\x42\t\n\x07\x63ontentJ\x04\x08\x04\x10\x05J\x04\x08\x07\x10\x08J\x04\x08\x08\x10\tJ\x04\x08\t\x10\nb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'circles.engagement.v1.engagement_bucket_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ENGAGEMENTBUCKET_COUNTBYKINDENTRY']._loaded_options = None
-  _globals['_ENGAGEMENTBUCKET_COUNTBYKINDENTRY']._serialized_options = b'8\001'
-  _globals['_ENGAGEMENTBUCKET']._serialized_start=105
-  _globals['_ENGAGEMENTBUCKET']._serialized_end=454
-  _globals['_ENGAGEMENTBUCKET_COUNTBYKINDENTRY']._serialized_start=404
-  _globals['_ENGAGEMENTBUCKET_COUNTBYKINDENTRY']._serialized_end=454
+  _globals['_COUNTEDEVENTS']._serialized_start=104
+  _globals['_COUNTEDEVENTS']._serialized_end=174
+  _globals['_BUCKETCONTENT']._serialized_start=176
+  _globals['_BUCKETCONTENT']._serialized_end=273
+  _globals['_RETRACTIONS']._serialized_start=275
+  _globals['_RETRACTIONS']._serialized_end=336
+  _globals['_ENGAGEMENTBUCKET']._serialized_start=339
+  _globals['_ENGAGEMENTBUCKET']._serialized_end=636
 # @@protoc_insertion_point(module_scope)

@@ -20,74 +20,137 @@ else:
 DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
-class EngagementBucket(_message.Message):
+class CountedEvents(_message.Message):
+    """Events of one kind. Ids are 64-bit hashes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    EVENT_IDS_FIELD_NUMBER: _builtins.int
+    PARTICIPANTS_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    @_builtins.property
+    def event_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    @_builtins.property
+    def participants(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Who did the event at the same place of `event_ids`; 0: nobody whom it makes active."""
+
+    def __init__(
+        self,
+        *,
+        kind: _builtins.str = ...,
+        event_ids: _abc.Iterable[_builtins.int] | None = ...,
+        participants: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_ids", b"event_ids", "kind", b"kind", "participants", b"participants"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CountedEvents: _TypeAlias = CountedEvents  # noqa: Y015
+
+@_typing.final
+class BucketContent(_message.Message):
     """What one group did in five minutes of event time."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    @_typing.final
-    class CountByKindEntry(_message.Message):
-        DESCRIPTOR: _descriptor.Descriptor
+    STARTED_AT_SECONDS_FIELD_NUMBER: _builtins.int
+    EVENTS_FIELD_NUMBER: _builtins.int
+    started_at_seconds: _builtins.int
+    """Seconds since 1970, a multiple of 300, may be negative."""
+    @_builtins.property
+    def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___CountedEvents]:
+        """Empty: the only events were taken back. The bucket still says how far the group has come."""
 
-        KEY_FIELD_NUMBER: _builtins.int
-        VALUE_FIELD_NUMBER: _builtins.int
-        key: _builtins.str
-        value: _builtins.int
-        def __init__(
-            self,
-            *,
-            key: _builtins.str = ...,
-            value: _builtins.int = ...,
-        ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
-        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-        def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def __init__(
+        self,
+        *,
+        started_at_seconds: _builtins.int = ...,
+        events: _abc.Iterable[Global___CountedEvents] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "started_at_seconds", b"started_at_seconds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BucketContent: _TypeAlias = BucketContent  # noqa: Y015
+
+@_typing.final
+class Retractions(_message.Message):
+    """What was taken back in one group."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_IDS_FIELD_NUMBER: _builtins.int
+    RECEIVED_AT_SECONDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def event_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """64-bit hashes of the `event_id`s, in the order in which the retractions came."""
+
+    @_builtins.property
+    def received_at_seconds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """When the gateway took the retraction at the same place of `event_ids`: seconds since 1970."""
+
+    def __init__(
+        self,
+        *,
+        event_ids: _abc.Iterable[_builtins.int] | None = ...,
+        received_at_seconds: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_ids", b"event_ids", "received_at_seconds", b"received_at_seconds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Retractions: _TypeAlias = Retractions  # noqa: Y015
+
+@_typing.final
+class EngagementBucket(_message.Message):
+    """A bucket of one group or, under a key of its own, the group's retractions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
 
     TENANT_ID_FIELD_NUMBER: _builtins.int
     DATA_CLASS_FIELD_NUMBER: _builtins.int
     GROUP_ID_FIELD_NUMBER: _builtins.int
-    STARTED_AT_SECONDS_FIELD_NUMBER: _builtins.int
     APPLIED_OFFSET_FIELD_NUMBER: _builtins.int
     TOPIC_ID_FIELD_NUMBER: _builtins.int
-    COUNT_BY_KIND_FIELD_NUMBER: _builtins.int
-    PARTICIPANTS_FIELD_NUMBER: _builtins.int
-    EVENT_IDS_FIELD_NUMBER: _builtins.int
+    BUCKET_FIELD_NUMBER: _builtins.int
+    RETRACTIONS_FIELD_NUMBER: _builtins.int
     tenant_id: _builtins.str
     data_class: _common_pb2.DataClass.ValueType
     group_id: _builtins.str
-    started_at_seconds: _builtins.int
-    """Start of the bucket: seconds since 1970, a multiple of 300, may be negative."""
     applied_offset: _builtins.int
-    """Newest input record whose events are in the bucket; a record at or before it is not applied again."""
+    """Newest input record that changed it. A bucket holds every event up to this one, so that none of
+    them is counted again.
+    """
     topic_id: _builtins.str
     """Identity of the input topic: a recreated topic starts at offset 0 again."""
     @_builtins.property
-    def count_by_kind(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]: ...
+    def bucket(self) -> Global___BucketContent: ...
     @_builtins.property
-    def participants(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """First 8 bytes of each person's pseudonym and of each event_id seen: for distinct counts and duplicates."""
-
-    @_builtins.property
-    def event_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    def retractions(self) -> Global___Retractions: ...
     def __init__(
         self,
         *,
         tenant_id: _builtins.str = ...,
         data_class: _common_pb2.DataClass.ValueType = ...,
         group_id: _builtins.str = ...,
-        started_at_seconds: _builtins.int = ...,
         applied_offset: _builtins.int = ...,
         topic_id: _builtins.str = ...,
-        count_by_kind: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
-        participants: _abc.Iterable[_builtins.int] | None = ...,
-        event_ids: _abc.Iterable[_builtins.int] | None = ...,
+        bucket: Global___BucketContent | None = ...,
+        retractions: Global___Retractions | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["bucket", b"bucket", "content", b"content", "retractions", b"retractions"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_offset", b"applied_offset", "count_by_kind", b"count_by_kind", "data_class", b"data_class", "event_ids", b"event_ids", "group_id", b"group_id", "participants", b"participants", "started_at_seconds", b"started_at_seconds", "tenant_id", b"tenant_id", "topic_id", b"topic_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_offset", b"applied_offset", "bucket", b"bucket", "content", b"content", "data_class", b"data_class", "group_id", b"group_id", "retractions", b"retractions", "tenant_id", b"tenant_id", "topic_id", b"topic_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType_content: _TypeAlias = _typing.Literal["bucket", "retractions"]  # noqa: Y015
+    _WhichOneofArgType_content: _TypeAlias = _typing.Literal["content", b"content"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_content) -> _WhichOneofReturnType_content | None: ...
 
 Global___EngagementBucket: _TypeAlias = EngagementBucket  # noqa: Y015
