@@ -275,12 +275,14 @@ def _studies() -> Iterator[Bad]:
         yield Bad(
             name, estimated(_setting(f"effect_estimated.{leaf}", value)), f"effect_estimated.{leaf}", words
         )
-    for name, leaf, value, words in (
+    for name, leaf, stated, words in (
         ("a DOI that is a URL", "doi", "https://doi.org/10.1000/182", "a DOI"),
         ("a year before the printing press", "publication_year", 1400, "1900"),
     ):
         event = estimated(_setting("study_registered.design", 1))
-        yield Bad(name, _changed(event, f"study_registered.{leaf}", value), f"study_registered.{leaf}", words)
+        yield Bad(
+            name, _changed(event, f"study_registered.{leaf}", stated), f"study_registered.{leaf}", words
+        )
     summaries: list[tuple[str, dict[str, Any], str, str]] = [
         ("an arm of nobody", {"n": 0}, "arm_summarised.n", "at least 1"),
         ("more events than people", {"n": 10, "events": 11}, "arm_summarised.events", "at most n"),

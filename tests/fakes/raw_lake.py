@@ -14,6 +14,7 @@ import duckdb
 import pyarrow as pa
 import xxhash
 from circles.common.v1 import common_pb2
+from circles.failures.v1 import failed_event_pb2
 from circles.failures.v1.failed_event_pb2 import FailedEvent
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -101,6 +102,26 @@ def envelope(
         is_late = event.occurred_at.seconds < oldest  # type: ignore[attr-defined]
         made.events.add(body_hash=body_hash(event), event=event, is_late=is_late)
     return made  # type: ignore[no-any-return]
+
+
+def deferred(
+    raw_table: str, event: Any, tenant: str, data_class: common_pb2.DataClass.ValueType
+) -> FailedEvent:
+    """What the gateway would have written to Kafka of an event whose instrument it does not know."""
+    made = FailedEvent(
+        stage=failed_event_pb2.FAILURE_STAGE_INGESTION,
+        reason=failed_event_pb2.FAILURE_REASON_DEFERRED,
+        detail="the instrument is not known yet",
+        topic=_topic_of(raw_table).name,
+        tenant_id=tenant,
+        event_id=event.event_id,
+        event_bytes=event.SerializeToString(),
+        body_hash=body_hash(event),
+        data_class=data_class,
+    )
+    made.failed_at.GetCurrentTime()
+    made.received_at.CopyFrom(made.failed_at)
+    return made
 
 
 def body_hash(event: Message) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -148,11 +149,11 @@ def test_what_comes_meanwhile_shares_the_next_round() -> None:
 
 def test_an_error_says_in_details_what_its_words_say() -> None:
     error = errors.over_limit("t", 1.5)
-    found = {type(each): each for each in error.details()}
+    found: dict[type, Any] = {type(each): each for each in error.details()}
     assert found[error_details_pb2.ErrorInfo].reason == "TENANT_RATE"
     assert found[error_details_pb2.RetryInfo].retry_delay.ToMilliseconds() == error.retry_milliseconds == 1500
     assert found[error_details_pb2.QuotaFailure].violations[0].subject == "tenant:t"
-    size = {type(each): each for each in errors.wrong_size(0, 500).details()}
+    size: dict[type, Any] = {type(each): each for each in errors.wrong_size(0, 500).details()}
     assert size[error_details_pb2.BadRequest].field_violations[0].field == "events"
     assert errors.broken().code == grpc.StatusCode.INTERNAL
 

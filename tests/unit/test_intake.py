@@ -46,12 +46,9 @@ class Desk:
     def __init__(self) -> None:
         self.outbox = OneRound()
         self.recent = Recent(1000)
+        outbox: Any = self.outbox
         self.intake = Intake(
-            Pseudonymiser(bytes(32)),
-            self.recent,
-            self.outbox,
-            lambda data: b"sealed:" + data,
-            32 * 1024,  # type: ignore[arg-type]
+            Pseudonymiser(bytes(32)), self.recent, outbox, lambda data: b"sealed:" + data, 32 * 1024
         )
 
     def take(self, *events: Any, unknown: Mapping[int, Any] | None = None) -> Taken:
