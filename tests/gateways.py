@@ -81,7 +81,7 @@ def status_details(error: grpc.RpcError) -> dict[str, object]:
     """The google.rpc details of a failed call, by the name of their type."""
     from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
 
-    trailers: dict[str, Any] = {key: value for key, value in error.trailing_metadata() or ()}  # noqa: C416
+    trailers = {each.key: each.value for each in error.trailing_metadata() or ()}
     status = status_pb2.Status.FromString(trailers["grpc-status-details-bin"])
     found = {}
     for packed in status.details:

@@ -28,6 +28,7 @@ from services.kafka.topics import topic
 from services.runtime.lake import open_lake
 from services.runtime.settings import IngestionSettings, KafkaSettings, PostgresSettings, ReaderSettings
 from services.simulator.community import Community
+from tests.fakes.bad_input import bad_events, good_events
 from tests.fakes.envelopes import envelopes_of
 from tests.kills import live_figures, post_while_killing, recount
 from tests.partners import Partner, attended, lake_rows, new_partner, published_rows, wait_until_quiet
@@ -60,6 +61,7 @@ class Partners:
     half_consenting: Partner
     careless: Partner
     killed: Partner
+    careful: Partner
     foreign: str
     printed: str
 
@@ -75,12 +77,23 @@ def built(stack: Stack) -> Iterator[Partners]:
     _post_conflict_and_retraction(careless)
     foreign = f"foreign-{uuid.uuid4().hex[:6]}"
     _write_past_the_gateway(foreign)
+    careful = new_partner(stack, "careful")
+    _post_good_among_bad(careful)
     killed = new_partner(stack, "killed")
     post_while_killing(killed, killed_events(), ["ingestion", "engagement", "landing"])
     result = stack.circles("demo", "--keep", "--events", str(COUNT_EVENTS))
     if result.returncode != 0:
         pytest.fail(f"circles demo failed:\n{result.stdout[-3000:]}\n{result.stderr[-3000:]}", pytrace=False)
-    yield Partners(nine, half, careless, killed, foreign, result.stdout)
+    yield Partners(nine, half, careless, killed, careful, foreign, result.stdout)
+
+
+def test_every_good_event_among_bad_ones_is_staged_once(built: Partners) -> None:
+    count = len(list(bad_events()))
+    (staged,) = lake_rows(
+        f"SELECT count(*), count(DISTINCT event_id) FROM ({STAGED}) WHERE tenant_id = ?",
+        built.careful.tenant_id,
+    )
+    assert staged == (count, count)
 
 
 def test_the_trial_equals_an_independent_computation(built: Partners) -> None:
@@ -319,6 +332,15 @@ def _post_conflict_and_retraction(partner: Partner) -> None:
     retraction = attended(person="")
     retraction.event_retracted.retracted_event_id = taken_back.event_id
     partner.call([doubled, kept, retraction])
+
+
+def _post_good_among_bad(partner: Partner) -> None:
+    """Every kind of bad input, a good event after each, and each good one twice."""
+    events = [each for bad in bad_events() for each in (bad.event, *good_events()[:1])]
+    with partner.client() as client:
+        for _ in range(2):
+            summary = client.post(events)
+            assert summary.count_acknowledged == len(summary.refused) == len(events) // 2
 
 
 def _write_past_the_gateway(tenant_id: str) -> None:

@@ -99,17 +99,19 @@ def test_health_is_served_without_a_key(stack: Stack) -> None:
     assert answer.status == health_pb2.HealthCheckResponse.SERVING
 
 
-def test_the_same_event_twice_is_one_identity(stack: Stack) -> None:
+def test_the_same_event_twice_is_a_duplicate_and_another_body_a_conflict(stack: Stack) -> None:
     partner = new_partner(stack, "twice")
     event = attended()
-    partner.call([event])
-    partner.call([event])
+    statuses = [partner.call([event]).results[0].status for _ in range(2)]
+    event.session_attended.minutes = 17
+    statuses += [partner.call([event]).results[0].status]
+    assert statuses == [
+        common_pb2.EVENT_STATUS_ACCEPTED,
+        common_pb2.EVENT_STATUS_DUPLICATE,
+        common_pb2.EVENT_STATUS_CONFLICT,
+    ]
     wait_until_quiet(stack)
-    rows = lake_rows(
-        "SELECT count(*), count(DISTINCT body_hash) FROM raw.participation_events WHERE tenant_id = ?",
-        partner.tenant_id,
-    )
-    assert rows == [(2, 1)]
+    assert landed(partner.tenant_id) == 1
 
 
 def test_the_tenant_comes_from_the_key_and_never_from_a_message(stack: Stack) -> None:
