@@ -8,6 +8,17 @@
     landed_seq, topic_id, kafka_partition, kafka_offset, event_index
 {%- endmacro %}
 
+{# The raw rows that passed admission. Rows of a slice that was let through twice come twice. #}
+{% macro rows_of_passed_slices(raw_table) -%}
+    select source_rows.*
+    from {{ source('raw', raw_table) }} as source_rows
+    inner join {{ source('admission', raw_table) }} as slices
+        -- The tenant of a foreign record is unknown; its slice is under the empty name.
+        on coalesce(source_rows.tenant_id, '') = slices.tenant_id
+        and source_rows.landed_seq between slices.first_landed_seq and slices.last_landed_seq
+    where slices.raw_table = '{{ raw_table }}' and slices.verdict = 'passed'
+{%- endmacro %}
+
 {#
   One row per identity (tenant_id, event_id, body_hash) of the rows whose slice passed admission.
   The first body under an event_id is the event; another body under the same id is a conflict.

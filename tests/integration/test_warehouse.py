@@ -58,7 +58,7 @@ from tests.fakes.histories import (
     registered,
     retraction_of,
 )
-from tests.fakes.raw_lake import RawLake
+from tests.fakes.raw_lake import RawLake, deferred
 from tests.stacks import Stack
 
 pytestmark = pytest.mark.stack
@@ -70,6 +70,14 @@ BAD = participation(
     session_attended={"session_ref": "bad-s", "minutes": 5000},
 )  # fmt: skip
 
+
+def _answer(name: str, total: float) -> Any:
+    answered = {"instrument": "our-own-scale", "instrument_version": "1", "total": total}
+    return outcome(name, at=START, participant="surveyed", questionnaire_answered=answered)
+
+
+DEFERRED = [_answer(f"deferred-{i}", total=i) for i in range(1, 4)]
+PROMISE = "every_acknowledged_event_is_in_one_place"
 REGRETS = {
     "participation_events": (
         "participation",
@@ -152,6 +160,10 @@ def first(warehouse: Warehouse) -> dg.ExecuteInProcessResult:
         raw.land("participation_events", [BAD], tenant="bad", data_class=DATA_CLASS_SYNTHETIC)
         _land_regrets(raw)
         raw.land_failures([_set_aside(7), _set_aside(7), _set_aside(8)])
+        # A partner repeats a deferred event; another one is in conflict with an event that came in.
+        raw.land_failures([_deferred(each) for each in (*DEFERRED, DEFERRED[0])])
+        other_body = _answer("deferred-2", total=3)
+        raw.land("outcome_events", [other_body], tenant="surveyor", data_class=DATA_CLASS_SYNTHETIC)
     return warehouse.build()
 
 
@@ -177,6 +189,9 @@ def second(warehouse: Warehouse, first: dg.ExecuteInProcessResult) -> Before:
             "good", "retraction", at=START, group="good-g",
             event_retracted=EventRetracted(retracted_event_id=attended.event_id),
         )  # fmt: skip
+        # The first two deferred events are replayed; the second is in conflict with what came in before.
+        replayed = [*DEFERRED[:2], DEFERRED[0]]
+        raw.land("outcome_events", replayed, tenant="surveyor", data_class=DATA_CLASS_SYNTHETIC)
         withdrawn = outcome(
             "withdrawn", at=START + timedelta(days=30), participant="clinic-large-p0",
             consent_withdrawn={"scope": CONSENT_SCOPE_RESEARCH},
@@ -210,6 +225,10 @@ def _land_regrets(raw: RawLake) -> None:
         first = retraction_of(before)
         for events in ([first, after, kept], [before, retraction_of(after)], [retraction_of(first)]):
             raw.land(table, events, tenant="regrets", data_class=DATA_CLASS_SYNTHETIC, received_at=START)
+
+
+def _deferred(event: Any) -> failed_event_pb2.FailedEvent:
+    return deferred("outcome_events", event, "surveyor", DATA_CLASS_SYNTHETIC)
 
 
 def _with_another_body(event: ParticipationEvent) -> ParticipationEvent:
@@ -299,6 +318,15 @@ class TestFirstBuild:
             "WHERE reason = 'unreadable' ORDER BY kafka_offset"
         )
         assert found == [(7,), (8,)]
+
+    def test_a_deferred_event_that_was_repeated_is_failed_once(
+        self, warehouse: Warehouse, first: dg.ExecuteInProcessResult
+    ) -> None:
+        assert _failed_of_surveyor(warehouse) == [
+            (0, "deferred", "synthetic", True),
+            (1, "deferred", "synthetic", True),
+            (2, "deferred", "synthetic", True),
+        ]
 
     def test_a_bad_slice_is_blocked_with_its_reason_and_stops_nobody_else(
         self, warehouse: Warehouse, first: dg.ExecuteInProcessResult
@@ -400,9 +428,23 @@ class TestSecondBuild:
 
     def test_the_same_copies_make_no_new_conflicts(self, warehouse: Warehouse, second: Before) -> None:
         count = warehouse.lake(
-            "SELECT count(*) FROM staging.stg_failures__failed_events WHERE reason = 'conflict'"
+            "SELECT count(*) FROM staging.stg_failures__failed_events "
+            "WHERE reason = 'conflict' AND tenant_id = 'good'"
         )
         assert count == [(1,)]
+
+    def test_a_deferred_event_that_came_in_is_no_longer_failed(
+        self, warehouse: Warehouse, second: Before
+    ) -> None:
+        """The one that conflicts is failed for that reason now, and still once."""
+        assert _failed_of_surveyor(warehouse) == [
+            (1, "conflict", None, False),
+            (2, "deferred", "synthetic", True),
+        ]
+        staged = warehouse.lake(
+            "SELECT event_id, total FROM staging.stg_outcomes__events WHERE tenant_id = 'surveyor' ORDER BY 2"
+        )
+        assert staged == [(DEFERRED[0].event_id, 1.0), (DEFERRED[1].event_id, 3.0)]
 
     def test_withdrawn_consent_takes_a_person_out(self, warehouse: Warehouse, second: Before) -> None:
         (row,) = warehouse.published(
@@ -547,6 +589,22 @@ class TestModels:
         done = subprocess.run(command, cwd=project.PROJECT, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout[-4000:]
 
+    def test_the_promise_to_partners_is_a_check_of_every_build(
+        self, warehouse: Warehouse, first: dg.ExecuteInProcessResult, second: Before, tmp_path: Path
+    ) -> None:
+        """An event that is nowhere, or in two places, is found."""
+        assert PROMISE in {each.check_name for each in first.get_asset_check_evaluations()}
+        failed = "staging.stg_failures__failed_events"
+        only = f"{failed} WHERE event_id = '{DEFERRED[2].event_id}'"
+        _change_lake(f"CREATE TABLE staging.kept AS SELECT * FROM {only}; DELETE FROM {only}")
+        lost = _ask_for_promise(tmp_path)
+        _change_lake(f"INSERT INTO {failed} FROM staging.kept; INSERT INTO {failed} FROM staging.kept")
+        doubled = _ask_for_promise(tmp_path)
+        _change_lake(f"DELETE FROM {only}; INSERT INTO {failed} FROM staging.kept; DROP TABLE staging.kept")
+        kept = _ask_for_promise(tmp_path)
+        assert (lost.returncode, doubled.returncode, kept.returncode) == (1, 1, 0)
+        assert "Got 1 result" in lost.stdout and "Got 1 result" in doubled.stdout
+
     def test_the_described_columns_are_the_columns(
         self, warehouse: Warehouse, first: dg.ExecuteInProcessResult
     ) -> None:
@@ -570,6 +628,25 @@ class TestModels:
         password = warehouse.postgres.password.get_secret_value()
         logs = [path for path in project.target().rglob("*.log") if path.is_file()]
         assert [path for path in logs if password in path.read_text(errors="replace")] == []
+
+
+def _change_lake(statements: str) -> None:
+    with closing(open_lake()) as lake:
+        lake.execute(statements)
+
+
+def _ask_for_promise(target: Path) -> subprocess.CompletedProcess[str]:
+    command = [str(project.DBT), "test", "--select", PROMISE, "--target-path", str(target)]
+    return subprocess.run(command, cwd=project.PROJECT, capture_output=True, text=True, check=False)
+
+
+def _failed_of_surveyor(warehouse: Warehouse) -> list[tuple[Any, ...]]:
+    rows = warehouse.lake(
+        "SELECT event_id, reason, data_class, has_event_bytes FROM staging.stg_failures__failed_events "
+        "WHERE tenant_id = 'surveyor'"
+    )
+    number = {each.event_id: i for i, each in enumerate(DEFERRED)}
+    return sorted((number[event_id], *others) for event_id, *others in rows)
 
 
 def _scores_in_csv(column: str) -> dict[str, list[float]]:

@@ -28,8 +28,23 @@ def attendance(**changes: Any) -> dict[str, Any]:
     return row | identity | position | {"landed_seq": 1} | changes
 
 
-def broken(*rows: dict[str, Any]) -> dict[str, RuleResult]:
-    suite = RAW_SUITES["participation_events"]
+def failed(**changes: Any) -> dict[str, Any]:
+    """A row of raw.failed_events: a record that a stage has set aside."""
+    row = dict.fromkeys(RAW_SUITES["failed_events"].columns)
+    found = {"stage": "landing", "reason": "unreadable", "failed_at": NOW, "body_hash": 0, "landed_seq": 1}
+    place = {"topic": "x", "topic_id": "y", "kafka_partition": 0, "kafka_offset": 1}
+    return row | found | place | changes
+
+
+DEFERRED = {
+    "stage": "ingestion", "reason": "deferred", "topic_id": None, "tenant_id": "t",
+    "event_id": "00000000-0000-4000-8000-000000000001", "body_hash": 7, "data_class": "live",
+    "received_at": NOW, "event_bytes": b"x",
+}  # fmt: skip
+
+
+def broken(*rows: dict[str, Any], table: str = "participation_events") -> dict[str, RuleResult]:
+    suite = RAW_SUITES[table]
     results = check(suite.derive(pd.DataFrame(list(rows))), suite)
     assert [each.rule for each in results] == [rule.name for rule in suite.rules]
     return {each.rule: each for each in results if not each.passed}
@@ -61,6 +76,23 @@ def test_one_bad_row_breaks_its_rule_and_no_other(changes: dict[str, Any], rule:
     assert rule in found
     assert set(found) - also <= {rule}
     assert found[rule].count_unexpected == 1
+
+
+@pytest.mark.parametrize(
+    ("row", "rules"),
+    [
+        (failed(), set()),
+        (failed(**DEFERRED), set()),
+        (failed(topic_id=None), {"topic_id_is_present"}),
+        (failed(**DEFERRED | {"event_bytes": None}), {"deferred_event_is_whole"}),
+        (failed(**DEFERRED | {"tenant_id": None}), {"deferred_event_is_whole"}),
+        (failed(reason="other"), {"reason_is_known"}),
+    ],
+)
+def test_a_failed_event_has_a_place_and_a_deferred_one_an_identity(
+    row: dict[str, Any], rules: set[str]
+) -> None:
+    assert set(broken(failed(), failed(**DEFERRED), row, table="failed_events")) == rules
 
 
 def test_values_that_could_identify_are_not_shown() -> None:

@@ -7,19 +7,15 @@
     'stg_studies__identities',
 ] %}
 
-with passed_slices as (
-    select tenant_id, first_landed_seq, last_landed_seq
-    from {{ source('admission', 'failed_events') }}
-    where raw_table = 'failed_events' and verdict = 'passed'
+with reported as (
+    {{ rows_of_passed_slices('failed_events') }}
 ),
 
-reported as (
-    select source_rows.*
-    from {{ source('raw', 'failed_events') }} as source_rows
-    inner join passed_slices
-        -- The tenant of a foreign record is unknown; its slice is under the empty name.
-        on coalesce(source_rows.tenant_id, '') = passed_slices.tenant_id
-        and source_rows.landed_seq between passed_slices.first_landed_seq and passed_slices.last_landed_seq
+identities as (
+    {% for identities in identity_models %}
+    select * from {{ ref(identities) }}
+    {{ 'union all' if not loop.last }}
+    {% endfor %}
 ),
 
 numbered_reports as (
@@ -31,9 +27,10 @@ numbered_reports as (
             order by landed_seq, failed_at
         ) as report_number
     from reported
+    where stage <> 'ingestion'
 ),
 
-first_reports as (
+set_aside as (
     select
         stage,
         reason,
@@ -46,6 +43,9 @@ first_reports as (
         failed_at,
         tenant_id,
         event_id,
+        cast(null as bigint) as body_hash,
+        data_class,
+        received_at,
         event_bytes is not null as has_event_bytes,
         record_size_bytes,
         landed_seq
@@ -53,8 +53,47 @@ first_reports as (
     where report_number = 1
 ),
 
+numbered_deferrals as (
+    select
+        *,
+        -- A partner who got no answer posts the same event again.
+        row_number() over (
+            partition by topic, tenant_id, event_id, body_hash order by landed_seq, failed_at
+        ) as deferral_number
+    from reported
+    where stage = 'ingestion'
+),
+
+-- An event that the gateway deferred is failed until it comes in after all, replayed or posted again.
+deferred as (
+    select
+        deferrals.stage,
+        deferrals.reason,
+        deferrals.detail,
+        deferrals.topic,
+        cast(null as varchar) as topic_id,
+        cast(null as bigint) as kafka_partition,
+        cast(null as bigint) as kafka_offset,
+        cast(null as integer) as event_index,
+        deferrals.failed_at,
+        deferrals.tenant_id,
+        deferrals.event_id,
+        deferrals.body_hash,
+        deferrals.data_class,
+        deferrals.received_at,
+        deferrals.event_bytes is not null as has_event_bytes,
+        cast(null as bigint) as record_size_bytes,
+        deferrals.landed_seq
+    from numbered_deferrals as deferrals
+    left join identities
+        on deferrals.topic = identities.topic
+        and deferrals.tenant_id = identities.tenant_id
+        and deferrals.event_id = identities.event_id
+        and deferrals.body_hash = identities.body_hash
+    where deferrals.deferral_number = 1 and identities.event_id is null
+),
+
 conflicts as (
-    {% for identities in identity_models %}
     select
         'staging' as stage,
         'conflict' as reason,
@@ -67,15 +106,18 @@ conflicts as (
         landed_at as failed_at,
         tenant_id,
         event_id,
+        body_hash,
+        cast(null as varchar) as data_class,
+        cast(null as timestamp with time zone) as received_at,
         false as has_event_bytes,
         cast(null as bigint) as record_size_bytes,
         landed_seq
-    from {{ ref(identities) }}
+    from identities
     where is_conflict
-    {{ 'union all' if not loop.last }}
-    {% endfor %}
 )
 
-select * from first_reports
+select * from set_aside
+union all
+select * from deferred
 union all
 select * from conflicts
