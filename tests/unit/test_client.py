@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import re
 import subprocess
 import sys
 import threading
@@ -88,16 +87,6 @@ assert not {"yaml", "pydantic", "kafka", "cryptography", "google.rpc"} & sys.mod
 """
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
-
-
-def test_the_guide_says_what_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    guide = (Path(__file__).parents[2] / "docs" / "partner.md").read_text()
-    program = "".join(re.findall(r"```python\n(.*?)```", guide, re.DOTALL))
-    assert "client.post" in program and "client.flush" in program
-    monkeypatch.chdir(tmp_path)
-    with FakeGateway() as gateway:
-        exec(program.replace("127.0.0.1:15051", gateway.address).replace("ck_…", "ck_key"), {})  # noqa: S102
-        assert len(gateway.received) == 2
 
 
 def test_one_batch_is_a_call_and_several_are_a_stream() -> None:
