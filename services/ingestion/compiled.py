@@ -9,9 +9,9 @@ both, and protovalidate, against each other.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
@@ -29,18 +29,13 @@ from services.ingestion.rules import (
 MAX_REMEMBERED_TEXTS = 50_000
 
 
-class Admitted(NamedTuple):
-    """What is asked of an admitted event again and again."""
+NAMES = sorted(set(KINDS.values()))
+"""The order in which a function takes its pseudonyms."""
 
-    event_id: str
-    occurred_at_seconds: int
-    partition_ref: str
-    """What its topic is partitioned by, beside the tenant: a pseudonym, or a study's code."""
-
-
-Admit = Callable[[Any, Mapping[str, Names], float], tuple[str, int, str] | None]
-"""`admit(event, names, latest_seconds)`: the fields of Admitted when the event keeps every rule; then its
-references are replaced. None otherwise; then it is as it was."""
+Admit = Callable[[Any, Sequence[Names], float], tuple[str, int, str] | None]
+"""`admit(event, names in the order of NAMES, latest_seconds)`: None unless the event keeps every rule, and
+then it is as it was. Otherwise its references are replaced, and what is asked of it again and again comes
+back: event_id, seconds since 1970, and what its topic is partitioned by beside the tenant."""
 
 
 class Doubt(Exception):
@@ -104,6 +99,7 @@ def _compile(event: Descriptor, kind: FieldDescriptor, partitioned_by: str) -> A
     result = f"{values['event_id']}, {values['occurred_at']}, {values[partitioned_by]}"
     source = [
         "def admit(event, names, latest):",
+        f" {', '.join(NAMES)} = names",
         " try:",
         *writer.lines,
         " except (Doubt, NotAReference):",
@@ -182,8 +178,9 @@ def _value_lines(writer: _Writer, message: str, field: FieldDescriptor, value: s
     """Lines that return None, or raise, unless the field's value keeps its rule."""
     yield f"{value} = {message}.{field.name}"
     if field.name in KINDS:
-        names = f"names['{KINDS[field.name]}']"
-        yield f"{value} = {names}[{value}]" + (f" if {value} else ''" if may_be_absent(field) else "")
+        yield f"{value} = {KINDS[field.name]}[{value}]" + (
+            f" if {value} else ''" if may_be_absent(field) else ""
+        )
         writer.assignments.append(f"{message}.{field.name} = {value}")
         return
     if field.has_presence:

@@ -43,7 +43,7 @@ class Marks(NamedTuple):
 USUAL = Marks()
 
 
-def entry_bytes(topic: Topic, body: bytes, body_hash: int, marks: Marks = USUAL) -> bytes:
+def entry_bytes(topic_name: str, body: bytes, body_hash: int, marks: Marks = USUAL) -> bytes:
     """The event as it stands in an envelope of its topic, with its tag: entries are simply joined."""
     size = len(body)
     accepted = _TAG_BODY_HASH + body_hash.to_bytes(8, "little") + _TAG_EVENT + varint(size) + body
@@ -51,7 +51,7 @@ def entry_bytes(topic: Topic, body: bytes, body_hash: int, marks: Marks = USUAL)
         accepted += _IS_LATE if marks.is_late else b""
         if marks.sealed_event:
             accepted += _TAG_SEALED_EVENT + varint(len(marks.sealed_event)) + marks.sealed_event
-    return _EVENTS_TAGS[topic.name] + varint(len(accepted)) + accepted
+    return _EVENTS_TAGS[topic_name] + varint(len(accepted)) + accepted
 
 
 def envelopes(

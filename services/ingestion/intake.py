@@ -7,6 +7,7 @@ here waits: a batch is taken in one go, and is acknowledged when its round is.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -19,10 +20,11 @@ from circles.common.v1.common_pb2 import (
     EVENT_STATUS_DUPLICATE,
     EVENT_STATUS_REFUSED,
     EventResult,
+    EventStatus,
 )
 from circles.failures.v1 import failed_event_pb2
 
-from services.ingestion.compiled import admitters
+from services.ingestion.compiled import NAMES, admitters
 from services.ingestion.doors import Door
 from services.ingestion.envelopes import Envelope, Marks, body_hash, entry_bytes, partition_of, signed
 from services.ingestion.instruments import answer_violations, is_known
@@ -35,6 +37,7 @@ from services.kafka.topics import Topic, topic
 
 FAILED_EVENTS = "failed-events"
 ANSWER = "questionnaire_answered"
+_WORDS = {number: name.removeprefix("EVENT_STATUS_").lower() for name, number in EventStatus.items()}
 
 
 @dataclass
@@ -51,10 +54,11 @@ class Taken:
     """None when there is nothing to send."""
     taken_at: float = field(default_factory=time.perf_counter)
 
-    def count_of(self, status: int) -> int:
-        if status == EVENT_STATUS_ACCEPTED:
-            return len(self.event_ids) - sum(each.status != status for each in self.others.values())
-        return sum(each.status == status for each in self.others.values())
+    def counts(self) -> Counter[str]:
+        """Events by status, as `accepted`; without those that there are none of."""
+        others = Counter(_WORDS[each.status] for each in self.others.values())
+        others["accepted"] += len(self.event_ids) - len(self.others)
+        return +others
 
     @property
     def count_acknowledged(self) -> int:
@@ -88,14 +92,17 @@ class _Batch:
         self._intake = intake
         self._topic = door.topic
         self._tenant = tenant
-        self._names = intake.pseudonymiser.names(tenant.tenant_id)
+        names = intake.pseudonymiser.names(tenant.tenant_id)
+        self._names = [names[kind] for kind in NAMES]
         self._admitters = admitters(door.topic.event, door.topic.partitioned_by[1])
         self._partitions = _partitions(door.topic.name, tenant.tenant_id)
         self._known = intake.recent.of(tenant.tenant_id)
 
     def add_all(self, events: Sequence[Any], unknown: Mapping[int, Any]) -> None:
         taken, fresh = self.taken, self.taken.fresh
-        admitters, names, partitions, known = self._admitters, self._names, self._partitions, self._known
+        admitters, names, partitions = self._admitters, self._names, self._partitions
+        newer, older = self._known
+        topic_name = self._topic.name
         now = time.time()
         latest, late_before = now + MAX_FUTURE_SECONDS, now - late_after_seconds(self._topic)
         max_bytes = self._intake.max_event_bytes
@@ -109,12 +116,13 @@ class _Batch:
             event_id, seconds, reference = admitted
             body = event.SerializeToString()
             identity, is_late = body_hash(body), seconds < late_before
-            if len(body) > max_bytes or kind == ANSWER or index in unknown or is_late or event_id in known:
+            is_known = event_id in newer or event_id in older
+            if is_known or is_late or kind == ANSWER or len(body) > max_bytes or index in unknown:
                 self._add_unusual(index, event, unknown.get(index), is_late, reference)
                 continue
             if entries is None:
                 entries = self._entries()
-            entries.setdefault(partitions[reference], []).append(entry_bytes(self._topic, body, identity))
+            entries.setdefault(partitions[reference], []).append(entry_bytes(topic_name, body, identity))
             fresh[event_id] = identity
             taken.event_ids.append(event_id)
 
@@ -137,7 +145,7 @@ class _Batch:
             marks = Marks(is_late, sealed)
             if kind == ANSWER and self._set_aside(index, event, body, identity, marks):
                 return
-            entry = entry_bytes(self._topic, body, identity, marks)
+            entry = entry_bytes(self._topic.name, body, identity, marks)
             self._entries().setdefault(self._partitions[reference], []).append(entry)
             self.taken.fresh[event.event_id] = identity
             self.taken.event_ids.append(event.event_id)
@@ -145,7 +153,8 @@ class _Batch:
                 self._say(index, event.event_id, EVENT_STATUS_ACCEPTED, is_late=True)
 
     def _is_known(self, index: int, event_id: str, identity: int) -> bool:
-        known = self._known.get(event_id)
+        newer, older = self._known
+        known = newer.get(event_id, older.get(event_id))
         if known is None:
             return False
         self.taken.event_ids.append(event_id)

@@ -12,13 +12,9 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from circles.common.v1.common_pb2 import EventStatus
-
 from services.ingestion.doors import Door
 from services.ingestion.errors import CallError, Context
 from services.ingestion.intake import Taken
-
-STATUSES = [EventStatus.Name(number) for number in EventStatus.values() if number]
 
 
 class Observation:
@@ -26,7 +22,7 @@ class Observation:
 
     def __init__(self, metrics_port: int, traces_endpoint: str) -> None:
         self.counts: Counter[str] = Counter()
-        """Events by status, as `EVENT_STATUS_ACCEPTED`."""
+        """Events by status, as `accepted`, and failed calls by reason."""
         self._metrics = _Metrics(metrics_port) if metrics_port else None
         self._tracer = _tracer(traces_endpoint) if traces_endpoint else None
 
@@ -57,9 +53,7 @@ class Call:
 
     def answered(self, taken: Taken) -> None:
         """A batch is acknowledged."""
-        by_status = {
-            EventStatus.Name(number): taken.count_of(number) for number in EventStatus.values() if number
-        }
+        by_status = taken.counts()
         self._counts.update(by_status)
         if self._metrics is not None:
             self._metrics.batch(self._domain, by_status, time.perf_counter() - taken.taken_at)
@@ -95,10 +89,9 @@ class _Metrics:
         )
         start_http_server(port, addr="127.0.0.1", registry=registry)
 
-    def batch(self, domain: str, by_status: dict[str, int], seconds: float) -> None:
+    def batch(self, domain: str, by_status: Counter[str], seconds: float) -> None:
         for status, count in by_status.items():
-            if count:
-                self.events.labels(domain, status.removeprefix("EVENT_STATUS_").lower()).inc(count)
+            self.events.labels(domain, status).inc(count)
         self.seconds.labels(domain).observe(seconds)
 
 

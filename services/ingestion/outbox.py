@@ -50,20 +50,27 @@ class Round:
 
 
 class Outbox:
-    """Rounds one after another, `rounds_in_flight` at a time."""
+    """Rounds one after another, `rounds_in_flight` at a time.
 
-    def __init__(self, sender: Sender, rounds_in_flight: int) -> None:
+    A round leaves when the event loop has nothing more at hand, at the latest after `linger_seconds`: what
+    arrives together is sent together, because a record costs much the same whatever it holds.
+    """
+
+    def __init__(self, sender: Sender, rounds_in_flight: int, linger_seconds: float) -> None:
         self._sender = sender
         self._free = rounds_in_flight
+        self._linger_seconds = linger_seconds
         self._filling: Round | None = None
+        self._count_calls = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
     def round(self) -> Round:
         """The round that is being filled. What is put into it before the next await goes with it."""
+        self._count_calls += 1
         if self._filling is None:
             self._filling = Round()
             if self._free:
-                asyncio.get_running_loop().call_soon(self._start)
+                self._leave_soon()
         return self._filling
 
     async def drain(self) -> None:
@@ -71,7 +78,19 @@ class Outbox:
         while self._tasks:
             await asyncio.wait(set(self._tasks))
 
-    def _start(self) -> None:
+    def _leave_soon(self) -> None:
+        loop = asyncio.get_running_loop()
+        loop.call_soon(self._leave_when_quiet, self._count_calls, loop.time() + self._linger_seconds)
+
+    def _leave_when_quiet(self, count_calls: int, latest: float) -> None:
+        """Looks once in each turn of the event loop whether a call has come since."""
+        loop = asyncio.get_running_loop()
+        if self._count_calls > count_calls and loop.time() < latest:
+            loop.call_soon(self._leave_when_quiet, self._count_calls, latest)
+        else:
+            self._leave()
+
+    def _leave(self) -> None:
         if self._filling is None or not self._free:
             return
         sent, self._filling = self._filling, None
@@ -88,4 +107,5 @@ class Outbox:
             sent.acknowledged.set_exception(error)
         finally:
             self._free += 1
-            self._start()
+            if self._filling is not None:
+                self._leave_soon()

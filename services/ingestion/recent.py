@@ -6,8 +6,9 @@ and counts once by its identity. An event enters only when Kafka has acknowledge
 
 from __future__ import annotations
 
-from collections import ChainMap
 from collections.abc import Mapping
+
+_NOTHING: Mapping[str, int] = {}
 
 
 class Recent:
@@ -19,12 +20,9 @@ class Recent:
         self._newer: dict[str, dict[str, int]] = {}
         self._older: dict[str, dict[str, int]] = {}
 
-    def of(self, tenant_id: str) -> Mapping[str, int]:
-        """The tenant's events as they are known now. For one batch: the next one asks again."""
-        newer, older = self._newer.get(tenant_id), self._older.get(tenant_id)
-        if newer is None or older is None:
-            return newer or older or {}
-        return ChainMap(newer, older)
+    def of(self, tenant_id: str) -> tuple[Mapping[str, int], Mapping[str, int]]:
+        """The tenant's newer and older events. For one batch: the next one asks again."""
+        return self._newer.get(tenant_id, _NOTHING), self._older.get(tenant_id, _NOTHING)
 
     def add(self, tenant_id: str, events: Mapping[str, int]) -> None:
         """The newest of a tenant's events, which Kafka has."""

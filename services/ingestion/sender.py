@@ -77,6 +77,7 @@ class Sender:
                 self._kafka,
                 batch_size=512 * 1024,
                 linger_ms=1,
+                metrics_enabled=False,  # nobody reads them; ours are in `observation`
                 max_request_size=MAX_REQUEST_BYTES,
                 max_block_ms=int(self._timeout_seconds * 1000),
                 request_timeout_ms=int(self._timeout_seconds * 1000) - 1000,

@@ -45,7 +45,7 @@ class Server:
         self._settings = settings
         self._heartbeat = heartbeat
         self._sender = Sender(KafkaSettings.load(), settings.kafka_timeout_seconds)
-        self._outbox = Outbox(self._sender, settings.rounds_in_flight)
+        self._outbox = Outbox(self._sender, settings.rounds_in_flight, settings.linger_seconds)
         self._observation = Observation(
             settings.metrics_port and settings.metrics_port + number, settings.traces_endpoint
         )
@@ -129,8 +129,8 @@ class Server:
     def _figures(self) -> dict[str, int]:
         counts = self._observation.counts
         return {
-            "accepted_events": counts["EVENT_STATUS_ACCEPTED"],
-            "refused_events": counts["EVENT_STATUS_REFUSED"],
+            "accepted_events": counts["accepted"],
+            "refused_events": counts["refused"],
         }
 
     async def _drain(self) -> None:

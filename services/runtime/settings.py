@@ -154,6 +154,8 @@ class IngestionSettings(_Fragment):
     """After this long without Kafka's acknowledgement an event is answered UNAVAILABLE."""
     rounds_in_flight: int = Field(default=1, ge=1, le=16)
     """How many shared sendings to Kafka may be unacknowledged; what comes meanwhile goes into the next."""
+    linger_seconds: float = 0.02
+    """While calls come without pause, a sending waits so long at most for more to share it."""
     drain_seconds: float = 10.0
     """How long a stopping gateway finishes calls that are under way."""
     key_refresh_seconds: float = 0.5

@@ -20,6 +20,6 @@ def envelopes_of(topic: Topic, tenant_id: str, events: Iterable[Any]) -> list[En
     for event in events:
         body = event.SerializeToString()
         partition = partition_of(topic, tenant_id, getattr(event, topic.partitioned_by[1]))
-        entry = entry_bytes(topic, body, body_hash(body))
+        entry = entry_bytes(topic.name, body, body_hash(body))
         by_partition.setdefault(partition, []).append(entry)
     return list(envelopes(topic, tenant_id, common_pb2.DATA_CLASS_LIVE, received_at, by_partition))

@@ -78,10 +78,10 @@ def test_memory_is_bounded_and_knows_the_newest(posted: list[tuple[str, int]]) -
     recent = Recent(20)
     for who, number in posted:
         recent.add(who, {str(number): number})
-        assert recent.of(who)[str(number)] == number
-        assert len(recent.of("a")) + len(recent.of("b")) <= 20
+        assert number in {known.get(str(number)) for known in recent.of(who)}
+        assert sum(len(known) for each in "ab" for known in recent.of(each)) <= 20
     for who, number in posted[-10:]:
-        assert recent.of(who).get(str(number)) == number
+        assert number in {known.get(str(number)) for known in recent.of(who)}
 
 
 def test_room_is_refused_to_calls_and_given_to_streams_in_turn() -> None:
@@ -125,7 +125,7 @@ class SlowSender:
 def test_what_comes_meanwhile_shares_the_next_round() -> None:
     async def run() -> None:
         sender = SlowSender()
-        outbox = Outbox(sender, rounds_in_flight=1)  # type: ignore[arg-type]
+        outbox = Outbox(sender, rounds_in_flight=1, linger_seconds=0.001)  # type: ignore[arg-type]
         rounds = []
         for number in range(5):
             filling = outbox.round()

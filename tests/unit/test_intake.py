@@ -119,7 +119,7 @@ def test_a_late_event_is_accepted_and_flagged() -> None:
     taken, (value,) = at_a_desk(work)
     assert taken.others[1].is_late and taken.others[1].status == common.EVENT_STATUS_ACCEPTED
     assert [each.is_late for each in ParticipationEventEnvelope.FromString(value).events] == [False, True]
-    assert taken.count_of(common.EVENT_STATUS_ACCEPTED) == taken.count_acknowledged == 2
+    assert taken.counts() == {"accepted": 2} and taken.count_acknowledged == 2
 
 
 def test_an_unknown_instrument_is_deferred_with_everything_that_replay_needs() -> None:
