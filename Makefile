@@ -12,7 +12,7 @@ BENCH_ARGS ?=
 
 help: ## List the verbs
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) \
-	  | while IFS='|' read -r verb what; do printf '  make %-13s %s\n' "$$verb" "$$what"; done
+	  | while IFS='|' read -r verb what; do printf '  make %-16s %s\n' "$$verb" "$$what"; done
 
 setup: ## Make .venv as requirements.lock says; nothing to do when it is so already
 	@bash infra/setup.sh
@@ -47,8 +47,13 @@ imports:
 protos: setup ## Write the Python stubs anew after a change of protos/
 	@bash protos/generate.sh
 
+protos-release: setup ## With a release: what is in protos/ from now on must not break
+	@$(BIN)/buf build protos --exclude-source-info -o protos/released.binpb
+
 protos-check:
 	@$(BIN)/buf lint protos
+	@$(BIN)/buf breaking protos --against protos/released.binpb \
+	  || { echo "The contract breaks what partners of the last release send or read (protos/README.md)."; exit 1; }
 	@copy=$$(mktemp -d); trap 'rm -rf "$$copy"' EXIT; cp -R protos "$$copy"; \
 	  CIRCLES_BIN="$(CURDIR)/$(BIN)" bash "$$copy/protos/generate.sh"; \
 	  diff -r -x __pycache__ protos/gen "$$copy/protos/gen" \
