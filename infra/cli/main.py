@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from datetime import datetime
 
 import click
 
 from infra.cli.keys import keys
 
+_MOMENT = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"])
 _PORT_NAMES = ("kafka", "kafka-controller", "postgres", "ingestion", "dagster", "dagster-code")
 
 
@@ -120,6 +122,30 @@ def provision() -> None:
     stack.prepare_folder()
     make()
     click.echo("Topics, databases, roles, tables and keys are as they should be.")
+
+
+@cli.command()
+@click.option(
+    "--reason",
+    type=click.Choice(["deferred", "conflict", "invalid_envelope", "unreadable"]),
+    default="deferred",
+    show_default=True,
+    help="Of why they failed; only deferred ones can be used later.",
+)
+@click.option("--tenant", help="Only this tenant's.")
+@click.option("--since", type=_MOMENT, metavar="TIME", help="Received then or later, as 2026-05-01 (UTC).")
+@click.option("--until", type=_MOMENT, metavar="TIME", help="Received before, as 2026-05-01T12:30:00 (UTC).")
+@click.option("--dry-run", is_flag=True, help="Only show how many of what would be replayed.")
+def replay(
+    reason: str, tenant: str | None, since: datetime | None, until: datetime | None, dry_run: bool
+) -> None:
+    """Send deferred events to where they belong, once their instrument is known.
+
+    Safe to repeat: an event counts once. What stays is shown with the reason.
+    """
+    from infra.cli.replay import run
+
+    run(reason, tenant=tenant, since=since, until=until, dry_run=dry_run)
 
 
 @cli.command()

@@ -17,7 +17,7 @@ Answer = tuple[Sequence[str], Sequence[Sequence[Any]]]
 
 def run(statement: str | None, *, published: bool, as_csv: bool) -> None:
     """Runs one statement, or reads statements from the terminal. Raises StackError for a wrong one."""
-    connection = open_published() if published else _open_lake()
+    connection = open_published() if published else open_lake()
     with closing(connection):
         ask = _ask_published if published else _ask_lake
         if statement is not None:
@@ -48,13 +48,14 @@ def _print(answer: Answer, as_csv: bool) -> None:
     (print_csv if as_csv else print_table)(columns, rows)
 
 
-def _open_lake() -> Any:
+def open_lake() -> Any:
+    """A connection to the lake that changes nothing. Raises StackError when its catalog is away."""
     import duckdb
 
-    from services.runtime.lake import open_lake
+    from services.runtime import lake
 
     try:
-        return open_lake(read_only=True)
+        return lake.open_lake(read_only=True)
     except duckdb.Error as error:
         raise StackError(
             f"The lake cannot be opened: {_first_line(error)}",

@@ -1,4 +1,4 @@
-"""A replayed event is what the gateway would have written when it came, and only what can be used is replayed."""
+"""A replayed event is what the gateway would have written when it came; what cannot be used stays."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import duckdb
 import pytest
 from circles.common.v1.common_pb2 import DATA_CLASS_LIVE
+from circles.failures.v1 import failed_event_pb2
 from circles.failures.v1.failed_event_pb2 import FailedEvent
 from kafka.errors import KafkaTimeoutError
 
@@ -91,7 +92,11 @@ def test_a_tenant_and_a_time_are_chosen(raw: RawLake) -> None:
 
 
 def test_what_others_have_set_aside_is_not_found(raw: RawLake) -> None:
-    raw.land_failures([deferral(answer("p"), stage=3), deferral(answer("q"), reason=2), FailedEvent(stage=1)])
+    by_landing = deferral(answer("p"), stage=failed_event_pb2.FAILURE_STAGE_LANDING)
+    foreign = deferral(answer("q"), reason=failed_event_pb2.FAILURE_REASON_INVALID_ENVELOPE)
+    of_nobody = deferral(answer("r"))
+    of_nobody.ClearField("data_class")
+    raw.land_failures([by_landing, foreign, of_nobody])
     assert found(raw) == []
 
 
@@ -106,7 +111,7 @@ def test_what_can_be_used_now_is_sent_and_the_others_stay_with_a_reason(raw: Raw
             unreadable,
         ]
     )
-    sent: list[Envelope] = []
+    kafka = _Kafka()
     expected = Counter(
         {
             Fate("a", "phq-9", "1", ""): 1,
@@ -116,22 +121,22 @@ def test_what_can_be_used_now_is_sent_and_the_others_stay_with_a_reason(raw: Raw
         }
     )
     assert replay(deferred_events(raw.lake, Selection()), None) == expected
-    assert replay(deferred_events(raw.lake, Selection()), _Kafka(sent)) == expected
-    assert [each.partition for each in sent] == [partition_of(TOPIC, "a", "prt_p")]
+    assert replay(deferred_events(raw.lake, Selection()), kafka) == expected
+    assert [each.partition for each in kafka.sent] == [partition_of(TOPIC, "a", "prt_p")]
 
 
 @pytest.mark.parametrize("count", [1, 700])
 def test_a_replay_ends_when_kafka_has_everything(raw: RawLake, count: int) -> None:
     raw.land_failures([deferral(answer(f"p{i}")) for i in range(count)])
-    futures: list[_Future] = []
-    replay(deferred_events(raw.lake, Selection()), lambda _: futures.append(_Future()) or futures[-1])
-    assert [each.was_awaited for each in futures] == [True] * count
+    kafka = _Kafka()
+    replay(deferred_events(raw.lake, Selection()), kafka)
+    assert [each.was_awaited for each in kafka.futures] == [True] * count
 
 
 def test_what_kafka_does_not_acknowledge_is_told(raw: RawLake) -> None:
     raw.land_failures([deferral(answer("p"))])
     with pytest.raises(KafkaTimeoutError):
-        replay(deferred_events(raw.lake, Selection()), lambda _: _Future(KafkaTimeoutError()))
+        replay(deferred_events(raw.lake, Selection()), _Kafka(KafkaTimeoutError()))
 
 
 class _Future:
@@ -146,9 +151,14 @@ class _Future:
 
 
 class _Kafka:
-    def __init__(self, sent: list[Envelope]) -> None:
-        self.sent = sent
+    """Takes records; every future ends with `error`."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+        self.sent: list[Envelope] = []
+        self.futures: list[_Future] = []
 
     def __call__(self, envelope: Envelope) -> _Future:
         self.sent.append(envelope)
-        return _Future()
+        self.futures.append(_Future(self.error))
+        return self.futures[-1]
