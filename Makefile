@@ -8,7 +8,7 @@ BIN := .venv/bin
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
-.PHONY: help setup demo up down test bench-ingestion check lint types imports protos protos-check lock clean
+.PHONY: help setup demo up down test bench-ingestion check lint types imports protos protos-release protos-check lock clean
 
 help: ## List the verbs
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) \

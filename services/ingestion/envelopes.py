@@ -7,7 +7,7 @@ serialised twice, and events of many calls can share a record. When they are sen
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -31,6 +31,10 @@ class Envelope(NamedTuple):
     partition: int
     key: bytes
     value: bytes
+
+
+Entries = tuple[int, bytes]
+"""Some events of one partition as they stand in an envelope: how many, and their bytes."""
 
 
 class Marks(NamedTuple):
@@ -59,7 +63,7 @@ def envelopes(
     tenant_id: str,
     data_class: int,
     received_at: Timestamp,
-    entries: dict[int, list[bytes]],
+    entries: Mapping[int, Sequence[Entries]],
 ) -> Iterator[Envelope]:
     """Envelopes of `entries`, which are by partition. No larger than readers take."""
     head: Any = topic.message_class()
@@ -103,21 +107,24 @@ def _varint(number: int) -> bytes:
 _VARINTS = [_varint(number) for number in range(2048)]
 
 
+def events_tag(topic_name: str) -> int:
+    """The tag of an event in the topic's envelope."""
+    return _EVENTS_TAGS[topic_name][0]
+
+
 _EVENTS_TAGS = {
     topic.name: bytes([topic.message.fields_by_name["events"].number << 3 | 2]) for topic in event_topics()
 }
 
 
-def _portions(entries: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
-    if len(entries) <= MAX_ENVELOPE_EVENTS and sum(map(len, entries)) <= MAX_ENVELOPE_BYTES:
-        yield entries
-        return
+def _portions(entries: Sequence[Entries]) -> Iterator[list[bytes]]:
     portion: list[bytes] = []
-    size = 0
-    for entry in entries:
-        if portion and (len(portion) == MAX_ENVELOPE_EVENTS or size + len(entry) > MAX_ENVELOPE_BYTES):
+    count = size = 0
+    for more, octets in entries:
+        if portion and (count + more > MAX_ENVELOPE_EVENTS or size + len(octets) > MAX_ENVELOPE_BYTES):
             yield portion
-            portion, size = [], 0
-        portion.append(entry)
-        size += len(entry)
+            portion, count, size = [], 0, 0
+        portion.append(octets)
+        count += more
+        size += len(octets)
     yield portion

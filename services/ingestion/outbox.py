@@ -12,7 +12,7 @@ from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from services.ingestion.envelopes import Envelope, envelopes
+from services.ingestion.envelopes import Entries, Envelope, envelopes
 from services.ingestion.keys import Tenant
 from services.ingestion.sender import NotAcknowledged, Sender
 from services.kafka.topics import Topic
@@ -25,12 +25,13 @@ class Round:
         self.acknowledged: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         # Every caller may have gone when it fails: that is no news.
         self.acknowledged.add_done_callback(lambda done: done.cancelled() or done.exception())
+        self.is_acknowledged = False
         self.received_at = Timestamp()
         self.received_at.GetCurrentTime()
-        self._entries: dict[tuple[str, str], tuple[Topic, Tenant, dict[int, list[bytes]]]] = {}
+        self._entries: dict[tuple[str, str], tuple[Topic, Tenant, dict[int, list[Entries]]]] = {}
         self._records: list[Envelope] = []
 
-    def entries(self, topic: Topic, tenant: Tenant) -> dict[int, list[bytes]]:
+    def entries(self, topic: Topic, tenant: Tenant) -> dict[int, list[Entries]]:
         """Where to put a tenant's events, by partition."""
         key = (topic.name, tenant.tenant_id)
         known = self._entries.get(key)
@@ -102,6 +103,7 @@ class Outbox:
     async def _send(self, sent: Round) -> None:
         try:
             await self._sender.send(sent.envelopes())
+            sent.is_acknowledged = True
             sent.acknowledged.set_result(None)
         except NotAcknowledged as error:
             sent.acknowledged.set_exception(error)

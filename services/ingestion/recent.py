@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-_NOTHING: Mapping[str, int] = {}
+_NOTHING: Mapping[bytes, int] = {}
 
 
 class Recent:
@@ -17,14 +17,14 @@ class Recent:
     def __init__(self, capacity: int) -> None:
         self._half = max(1, capacity // 2)
         self._count_newer = 0
-        self._newer: dict[str, dict[str, int]] = {}
-        self._older: dict[str, dict[str, int]] = {}
+        self._newer: dict[str, dict[bytes, int]] = {}
+        self._older: dict[str, dict[bytes, int]] = {}
 
-    def of(self, tenant_id: str) -> tuple[Mapping[str, int], Mapping[str, int]]:
+    def of(self, tenant_id: str) -> tuple[Mapping[bytes, int], Mapping[bytes, int]]:
         """The tenant's newer and older events. For one batch: the next one asks again."""
         return self._newer.get(tenant_id, _NOTHING), self._older.get(tenant_id, _NOTHING)
 
-    def add(self, tenant_id: str, events: Mapping[str, int]) -> None:
+    def add(self, tenant_id: str, events: Mapping[bytes, int]) -> None:
         """The newest of a tenant's events, which Kafka has."""
         self._newer.setdefault(tenant_id, {}).update(events)
         self._count_newer += len(events)

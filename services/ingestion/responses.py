@@ -28,23 +28,23 @@ def post_response(taken: Taken) -> bytes:
     """A Post…Response: one result per event, in order. All four have the same fields."""
     if not taken.others:
         ids = zip(_ACCEPTED_HEADS, taken.event_ids, strict=False)
-        return b"".join([head + event_id.encode() + _STATUS for head, event_id in ids])
+        return b"".join([head + event_id + _STATUS for head, event_id in ids])
     return b"".join(_result(index, event_id, taken) for index, event_id in enumerate(taken.event_ids))
 
 
-def _result(index: int, event_id: str, taken: Taken) -> bytes:
+def _result(index: int, event_id: bytes, taken: Taken) -> bytes:
     other: EventResult | None = taken.others.get(index)
     if other is None:
-        return _ACCEPTED_HEADS[index] + event_id.encode() + _STATUS
+        return _ACCEPTED_HEADS[index] + event_id + _STATUS
     body = other.SerializeToString()
     return _RESULTS + varint(len(body)) + body
 
 
-def stream_response(door: Door, sequence: int, taken: Taken, window_batches: int) -> bytes:
-    """A Stream…Response: only results that say more than ACCEPTED."""
+def stream_response(door: Door, taken: Taken, count_acknowledged: int, window_batches: int) -> bytes:
+    """A Stream…Response for `taken` and batches before it: only results that say more than ACCEPTED."""
     response: Any = door.stream_response()()
-    response.acknowledged_sequence = sequence
-    response.count_acknowledged = taken.count_acknowledged
+    response.acknowledged_sequence = taken.sequence
+    response.count_acknowledged = count_acknowledged
     response.results.extend(taken.others[index] for index in sorted(taken.others))
     response.window_batches = window_batches
     return bytes(response.SerializeToString())

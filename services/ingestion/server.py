@@ -28,6 +28,7 @@ from services.ingestion.recent import Recent
 from services.ingestion.room import Room
 from services.ingestion.sender import Sender
 from services.ingestion.servicers import Gateway, add_servicers
+from services.ingestion.wire import warm_up
 from services.kafka.client import KafkaUnavailable
 from services.runtime.heartbeat import beat
 from services.runtime.settings import IngestionSettings, KafkaSettings, PostgresSettings, QuarantineSettings
@@ -72,6 +73,7 @@ class Server:
     def _make_gateway(self) -> Gateway:
         settings = self._settings
         instruments()  # a wrong file ends the start, not a call
+        warm_up()
         quarantine = Fernet(QuarantineSettings.load().key_file.read_bytes().strip())
         defaults = Limits(
             settings.tenant_events_per_second, settings.tenant_bytes_per_second, settings.tenant_streams
@@ -85,10 +87,10 @@ class Server:
                 recent=Recent(settings.remembered_events),
                 outbox=self._outbox,
                 seal=quarantine.encrypt,
+                max_events=settings.max_events_per_batch,
                 max_event_bytes=settings.max_event_bytes,
             ),
             observation=self._observation,
-            max_events=settings.max_events_per_batch,
             window_batches=settings.window_batches,
         )
 

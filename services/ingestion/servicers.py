@@ -9,12 +9,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import grpc
-from google.protobuf.message import DecodeError
 
 from services.ingestion import errors
 from services.ingestion.authentication import Caller, KeyStore
@@ -40,7 +39,6 @@ class Gateway:
     room: Room
     intake: Intake
     observation: Observation
-    max_events: int
     window_batches: int
 
     async def post(self, door: Door, data: bytes, context: Context) -> bytes:
@@ -49,8 +47,7 @@ class Gateway:
             caller = await self.keys.caller(context)
             self._refuse_over_limit(caller.tenant)
             with self.room.taken_now(len(data)):
-                request = _parsed(door.post_request(), data)
-                taken = self._take(door, caller.tenant, request, data)
+                taken = self._take(door, door.post_request(), caller.tenant, data)
                 await self._acknowledged(caller.tenant, taken)
             call.answered(taken)
             return post_response(taken)
@@ -85,12 +82,10 @@ class Gateway:
         if owed > 0:
             raise errors.over_limit(tenant.tenant_id, owed)
 
-    def _take(self, door: Door, tenant: Tenant, request: Any, data: bytes) -> Taken:
-        events = request.events
-        if not 1 <= len(events) <= self.max_events:
-            raise errors.wrong_size(len(events), self.max_events)
-        self.limits.take(tenant, len(events), len(data))
-        return self.intake.take(door, tenant, events, _unknown_fields(request, data))
+    def _take(self, door: Door, request_class: Any, tenant: Tenant, data: bytes) -> Taken:
+        taken = self.intake.take(door, request_class, tenant, data)
+        self.limits.take(tenant, len(taken.event_ids), len(data))
+        return taken
 
     async def _acknowledged(self, tenant: Tenant, taken: Taken) -> None:
         if taken.round is None:
@@ -119,7 +114,7 @@ class _Stream:
         self._caller = caller
         self._context = context
         self._on_answer = on_answer
-        self._unanswered: asyncio.Queue[tuple[int, Taken, int] | None] = asyncio.Queue(gateway.window_batches)
+        self._unanswered: asyncio.Queue[tuple[Taken, int] | None] = asyncio.Queue(gateway.window_batches)
         self._last_sequence = 0
 
     async def run(self, requests: AsyncIterator[bytes]) -> None:
@@ -149,36 +144,45 @@ class _Stream:
         async for data in requests:
             await gateway.room.take(len(data))
             try:
-                taken, sequence = self._take(request_class, data)
+                taken = self._take(request_class, data)
             except BaseException:
                 gateway.room.give_back(len(data))
                 raise
-            await self._unanswered.put((sequence, taken, len(data)))
+            await self._unanswered.put((taken, len(data)))
             # A stream that owes is not read on meanwhile: gRPC's flow control then slows the partner.
-            await asyncio.sleep(gateway.limits.owed_seconds(gateway.keys.tenant_now(self._caller)))
+            owed = gateway.limits.owed_seconds(gateway.keys.tenant_now(self._caller))
+            if owed:
+                await asyncio.sleep(owed)
         await self._unanswered.put(None)
 
-    def _take(self, request_class: Any, data: bytes) -> tuple[Taken, int]:
-        request = _parsed(request_class, data)
-        sequence = request.sequence
-        if sequence <= self._last_sequence:
-            raise errors.wrong_sequence(sequence, self._last_sequence)
+    def _take(self, request_class: Any, data: bytes) -> Taken:
         tenant = self._gateway.keys.tenant_now(self._caller)
-        taken = self._gateway._take(self._door, tenant, request, data)
-        self._last_sequence = sequence
-        return taken, sequence
+        taken = self._gateway._take(self._door, request_class, tenant, data)
+        # Its events may be on their way; unanswered, they are repeated and count once.
+        if taken.sequence <= self._last_sequence:
+            raise errors.wrong_sequence(taken.sequence, self._last_sequence)
+        self._last_sequence = taken.sequence
+        return taken
 
     async def _write(self) -> None:
-        gateway = self._gateway
+        """One answer for several batches where nothing is to be said of any but the last."""
+        gateway, count = self._gateway, 0
         while (answer := await self._unanswered.get()) is not None:
-            sequence, taken, size = answer
+            taken, size = answer
             try:
                 await gateway._acknowledged(self._caller.tenant, taken)
             finally:
                 gateway.room.give_back(size)
             self._on_answer(taken)
-            response = stream_response(self._door, sequence, taken, gateway.window_batches)
-            await self._context.write(response)
+            count += taken.count_acknowledged
+            if taken.others or not self._is_next_acknowledged():
+                await self._context.write(stream_response(self._door, taken, count, gateway.window_batches))
+                count = 0
+
+    def _is_next_acknowledged(self) -> bool:
+        """Whether the next batch will be answered in a moment, so that its answer can speak for this one."""
+        following = self._unanswered._queue[0] if self._unanswered.qsize() else None  # type: ignore[attr-defined]
+        return following is not None and (following[0].round is None or following[0].round.is_acknowledged)
 
     async def _until_key_ends(self, ended: asyncio.Event) -> None:
         await ended.wait()
@@ -188,29 +192,13 @@ class _Stream:
         while not self._unanswered.empty():
             answer = self._unanswered.get_nowait()
             if answer is not None:
-                self._gateway.room.give_back(answer[2])
+                self._gateway.room.give_back(answer[1])
 
 
 async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _parsed(request_class: Any, data: bytes) -> Any:
-    try:
-        return request_class.FromString(data)
-    except DecodeError as error:
-        raise errors.unreadable(request_class.DESCRIPTOR.full_name) from error
-
-
-def _unknown_fields(request: Any, data: bytes) -> Mapping[int, Any]:
-    """Takes the fields that this version does not know out; returns the events that had some, whole."""
-    request.DiscardUnknownFields()
-    if request.ByteSize() == len(data):
-        return {}
-    whole = type(request).FromString(data).events
-    return {i: whole[i] for i, known in enumerate(request.events) if whole[i].ByteSize() != known.ByteSize()}
 
 
 def add_servicers(gateway: Gateway, server: grpc.aio.Server) -> list[str]:

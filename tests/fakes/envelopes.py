@@ -16,10 +16,10 @@ def envelopes_of(topic: Topic, tenant_id: str, events: Iterable[Any]) -> list[En
     """One envelope per partition, of class live, received now. The events are taken as pseudonymised."""
     received_at = Timestamp()
     received_at.GetCurrentTime()
-    by_partition: dict[int, list[bytes]] = {}
+    by_partition: dict[int, list[tuple[int, bytes]]] = {}
     for event in events:
         body = event.SerializeToString()
         partition = partition_of(topic, tenant_id, getattr(event, topic.partitioned_by[1]))
         entry = entry_bytes(topic.name, body, body_hash(body))
-        by_partition.setdefault(partition, []).append(entry)
+        by_partition.setdefault(partition, []).append((1, entry))
     return list(envelopes(topic, tenant_id, common_pb2.DATA_CLASS_LIVE, received_at, by_partition))

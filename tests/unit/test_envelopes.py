@@ -44,9 +44,9 @@ entries = st.tuples(
 def test_an_envelope_parses_to_the_entries_of_its_partition(
     placed: list[tuple[int, tuple[bytes, int, Marks]]],
 ) -> None:
-    by_partition: dict[int, list[bytes]] = {}
+    by_partition: dict[int, list[tuple[int, bytes]]] = {}
     for partition, entry in placed:
-        by_partition.setdefault(partition, []).append(entry_bytes(TOPIC.name, *entry))
+        by_partition.setdefault(partition, []).append((1, entry_bytes(TOPIC.name, *entry)))
     made = list(envelopes(TOPIC, "a-tenant", common_pb2.DATA_CLASS_LIVE, RECEIVED_AT, by_partition))
     assert [each.partition for each in made] == list(by_partition)
     for each in made:
@@ -63,8 +63,8 @@ def test_an_envelope_parses_to_the_entries_of_its_partition(
 
 
 def test_an_envelope_is_never_larger_than_its_readers_take() -> None:
-    small = entry_bytes(TOPIC.name, event("g").SerializeToString(), 1)
-    large = entry_bytes(TOPIC.name, event("g", "x" * 30_000).SerializeToString(), 1)
+    small = 1, entry_bytes(TOPIC.name, event("g").SerializeToString(), 1)
+    large = 1, entry_bytes(TOPIC.name, event("g", "x" * 30_000).SerializeToString(), 1)
     listed = [*[small] * (2 * MAX_ENVELOPE_EVENTS + 1), *[large] * 100]
     made = list(envelopes(TOPIC, "t", 1, RECEIVED_AT, {3: listed}))
     counts = [len(Envelope.FromString(each.value).events) for each in made]

@@ -77,11 +77,11 @@ def test_a_tenants_own_limit_wins_and_a_process_has_its_share() -> None:
 def test_memory_is_bounded_and_knows_the_newest(posted: list[tuple[str, int]]) -> None:
     recent = Recent(20)
     for who, number in posted:
-        recent.add(who, {str(number): number})
-        assert number in {known.get(str(number)) for known in recent.of(who)}
+        recent.add(who, {b"%d" % number: number})
+        assert number in {known.get(b"%d" % number) for known in recent.of(who)}
         assert sum(len(known) for each in "ab" for known in recent.of(each)) <= 20
     for who, number in posted[-10:]:
-        assert number in {known.get(str(number)) for known in recent.of(who)}
+        assert number in {known.get(b"%d" % number) for known in recent.of(who)}
 
 
 def test_room_is_refused_to_calls_and_given_to_streams_in_turn() -> None:

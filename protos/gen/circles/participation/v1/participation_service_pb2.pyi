@@ -99,16 +99,20 @@ class StreamParticipationEventsResponse(_message.Message):
     RESULTS_FIELD_NUMBER: _builtins.int
     WINDOW_BATCHES_FIELD_NUMBER: _builtins.int
     acknowledged_sequence: _builtins.int
-    """This batch and every earlier one of the stream are answered. After a broken connection go on with
-    the next one; a batch that was sent and not answered is sent again.
+    """This batch and every earlier one of the stream are answered: one response may answer several. After
+    a broken connection go on with the next one; a batch that was sent and not answered is sent again.
     """
     count_acknowledged: _builtins.int
-    """How many events of the batch are in Kafka: accepted now, known as duplicates, or deferred."""
+    """How many events of the batches that this answers are in Kafka: accepted now, known as duplicates, or
+    deferred.
+    """
     window_batches: _builtins.int
     """How many batches may be unanswered. The gateway reads no further one meanwhile."""
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.EventResult]:
-        """Results of this batch that say more than ACCEPTED, by their index. An event without one is accepted."""
+        """Results of the batch `acknowledged_sequence` that say more than ACCEPTED, by their index. An event
+        without one is accepted, and so is every event of the other batches that this answers.
+        """
 
     def __init__(
         self,
