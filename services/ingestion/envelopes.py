@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from google.protobuf.timestamp_pb2 import Timestamp
-from xxhash import xxh3_64_intdigest
+from xxhash import xxh64_intdigest
 
 from services.kafka.topics import MAX_ENVELOPE_EVENTS, Topic, event_topics
 
@@ -76,7 +76,7 @@ def envelopes(
             yield Envelope(topic.name, partition, key, head_bytes + b"".join(some))
 
 
-body_hash = xxh3_64_intdigest
+body_hash = xxh64_intdigest
 """Tells two bodies of one event_id apart: 64 bits, unsigned."""
 
 

@@ -125,19 +125,19 @@ class Intake:
 
     def _take_found(self, door: Door, request_class: Any, tenant: Tenant, found: Found) -> Taken:
         taken = Taken([b""] * len(found.places), found.sequence)
-        self._doubt_known(tenant, found)
-        doubtful = [index for index, is_good in enumerate(found.is_good.tolist()) if not is_good]
+        ids = self._usual_ids(tenant, found)
+        doubtful = found.doubtful()
         event_class = GetMessageClass(door.topic.event)
         # All are parsed before any is taken: what cannot be parsed ends the call.
         events = [(i, _parsed(event_class, found.bytes_of(i), request_class)) for i in doubtful]
-        if len(doubtful) < len(found.places):
-            self._put(door, tenant, found, taken)
+        if ids:
+            self._put(door, tenant, found, ids, taken)
         if events:
             _OneByOne(self, door, tenant, taken).add(events)
         return taken
 
-    def _doubt_known(self, tenant: Tenant, found: Found) -> None:
-        """What Kafka has had already is not usual: something is to be said of it."""
+    def _usual_ids(self, tenant: Tenant, found: Found) -> list[bytes]:
+        """Ids of the good events, without those that Kafka has had: of them something is to be said."""
         ids = found.event_ids()
         for known in self.recent.of(tenant.tenant_id):
             if not known.keys().isdisjoint(ids):
@@ -146,16 +146,15 @@ class Intake:
                     if event_id in known:
                         found.is_good[index] = 0
                 ids = found.event_ids()
+        return ids
 
-    def _put(self, door: Door, tenant: Tenant, found: Found, taken: Taken) -> None:
+    def _put(self, door: Door, tenant: Tenant, found: Found, ids: list[bytes], taken: Taken) -> None:
         """The good events of `found` into the filling round."""
         written = found.write(events_tag(door.topic.name), door.topic.partitions)
-        hashes = [body_hash(body) for body in written.bodies()]
-        ids = found.event_ids()
-        taken.fresh = dict(zip(ids, hashes, strict=True))
+        taken.fresh = dict(zip(ids, written.hashes(), strict=True))
         taken.round = self.outbox.round()
         entries = taken.round.entries(door.topic, tenant)
-        for partition, count, octets in written.entries(hashes):
+        for partition, count, octets in written.entries():
             entries.setdefault(partition, []).append((count, octets))
         if len(ids) == len(taken.event_ids):
             taken.event_ids = ids

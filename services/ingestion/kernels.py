@@ -18,6 +18,11 @@ ID_BYTES = 36
 # What a field is.
 NOTHING, EVENT_ID, TIME, REFERENCE, CODE, NUMBER, KIND = range(7)
 
+# Of XXH64.
+PRIME_1, PRIME_2 = np.uint64(11400714785074694791), np.uint64(14029467366897019727)
+PRIME_3, PRIME_4 = np.uint64(1609587929392839161), np.uint64(9650029242287828579)
+PRIME_5 = np.uint64(2870177450012600261)
+
 # Columns of `places`: where an event and its parts lie.
 START, END, ID, BODY_START, BODY_END, COUNT_REFS, PARTITION_REF, DIFFERENT, NEW_BODY, NEW_SIZE = range(10)
 
@@ -316,8 +321,8 @@ def measure(places, refs, rows, partitions, good, counts, ends):
 
 
 @njit(cache=True)
-def write(data, places, refs, rows, pseudonyms, partitions, good, tag, starts, out, bodies):
-    """Each event as an entry of its partition; the hash's place stays empty."""
+def write(data, places, refs, rows, pseudonyms, partitions, good, tag, starts, out, hashes):
+    """Each event as an entry of its partition, with the hash of its bytes before them."""
     for n in range(len(good)):
         place = places[good[n]]
         partition = partitions[rows[place[PARTITION_REF]]]
@@ -326,12 +331,15 @@ def write(data, places, refs, rows, pseudonyms, partitions, good, tag, starts, o
         out[at] = tag
         at = put_varint(out, at + 1, 10 + size_of_varint(size) + size)
         out[at] = 9
-        bodies[n, 2] = at + 1
+        hash_at = at + 1
         out[at + 9] = 18
-        at = put_varint(out, at + 10, size)
-        bodies[n, 0] = at
-        at = write_event(data, place, refs, rows, pseudonyms, out, at)
-        bodies[n, 1] = at
+        body = put_varint(out, at + 10, size)
+        at = write_event(data, place, refs, rows, pseudonyms, out, body)
+        value = xxh64(out, body, at)
+        hashes[n] = value
+        for octet in range(8):
+            out[hash_at + octet] = value & np.uint64(0xFF)
+            value >>= np.uint64(8)
         starts[partition] = at
 
 
@@ -370,9 +378,54 @@ def write_event(data, place, refs, rows, pseudonyms, out, at):
 
 
 @njit(cache=True)
-def put_hashes(out, bodies, hashes):
-    for n in range(len(hashes)):
-        value = hashes[n]
-        for k in range(8):
-            out[bodies[n, 2] + k] = value & np.uint64(0xFF)
-            value >>= np.uint64(8)
+def rotate(value, bits):
+    return value << np.uint64(bits) | value >> np.uint64(64 - bits)
+
+
+@njit(cache=True)
+def read_64(data, position):
+    value = np.uint64(0)
+    for k in range(8):
+        value |= np.uint64(data[position + k]) << np.uint64(8 * k)
+    return value
+
+
+@njit(cache=True)
+def xxh64_round(lane, value):
+    return rotate(lane + value * PRIME_2, 31) * PRIME_1
+
+
+@njit(cache=True)
+def xxh64(data, position, end):
+    """XXH64 with seed 0, as the library `xxhash` has it."""
+    length = np.uint64(end - position)
+    if end - position >= 32:
+        zero = np.uint64(0)
+        a, b, c, d = PRIME_1 + PRIME_2, PRIME_2, zero, zero - PRIME_1
+        while end - position >= 32:
+            a = xxh64_round(a, read_64(data, position))
+            b = xxh64_round(b, read_64(data, position + 8))
+            c = xxh64_round(c, read_64(data, position + 16))
+            d = xxh64_round(d, read_64(data, position + 24))
+            position += 32
+        value = rotate(a, 1) + rotate(b, 7) + rotate(c, 12) + rotate(d, 18)
+        for lane in (a, b, c, d):
+            value = (value ^ xxh64_round(zero, lane)) * PRIME_1 + PRIME_4
+    else:
+        value = PRIME_5
+    value += length
+    while end - position >= 8:
+        value = rotate(value ^ xxh64_round(np.uint64(0), read_64(data, position)), 27) * PRIME_1 + PRIME_4
+        position += 8
+    if end - position >= 4:
+        part = np.uint64(0)
+        for k in range(4):
+            part |= np.uint64(data[position + k]) << np.uint64(8 * k)
+        value = rotate(value ^ part * PRIME_1, 23) * PRIME_2 + PRIME_3
+        position += 4
+    while position < end:
+        value = rotate(value ^ np.uint64(data[position]) * PRIME_5, 11) * PRIME_1
+        position += 1
+    value = (value ^ value >> np.uint64(33)) * PRIME_2
+    value = (value ^ value >> np.uint64(29)) * PRIME_3
+    return value ^ value >> np.uint64(32)

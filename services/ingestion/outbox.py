@@ -17,6 +17,8 @@ from services.ingestion.keys import Tenant
 from services.ingestion.sender import NotAcknowledged, Sender
 from services.kafka.topics import Topic
 
+QUIET_SECONDS = 0.002
+
 
 class Round:
     """One shared sending. `acknowledged` ends when Kafka has all of it, or with NotAcknowledged."""
@@ -53,8 +55,8 @@ class Round:
 class Outbox:
     """Rounds one after another, `rounds_in_flight` at a time.
 
-    A round leaves when the event loop has nothing more at hand, at the latest after `linger_seconds`: what
-    arrives together is sent together, because a record costs much the same whatever it holds.
+    A lone call's round leaves at once. Where calls come together a round waits until none has come for
+    QUIET_SECONDS, `linger_seconds` at most: a record costs much the same whatever it holds.
     """
 
     def __init__(self, sender: Sender, rounds_in_flight: int, linger_seconds: float) -> None:
@@ -63,6 +65,8 @@ class Outbox:
         self._linger_seconds = linger_seconds
         self._filling: Round | None = None
         self._count_calls = 0
+        self._count_before = 0
+        self._is_alone = True
         self._tasks: set[asyncio.Task[None]] = set()
 
     def round(self) -> Round:
@@ -81,13 +85,16 @@ class Outbox:
 
     def _leave_soon(self) -> None:
         loop = asyncio.get_running_loop()
-        loop.call_soon(self._leave_when_quiet, self._count_calls, loop.time() + self._linger_seconds)
+        if self._is_alone:
+            loop.call_soon(self._leave)
+        else:
+            latest = loop.time() + self._linger_seconds
+            loop.call_later(QUIET_SECONDS, self._leave_when_quiet, self._count_calls, latest)
 
     def _leave_when_quiet(self, count_calls: int, latest: float) -> None:
-        """Looks once in each turn of the event loop whether a call has come since."""
         loop = asyncio.get_running_loop()
         if self._count_calls > count_calls and loop.time() < latest:
-            loop.call_soon(self._leave_when_quiet, self._count_calls, latest)
+            loop.call_later(QUIET_SECONDS, self._leave_when_quiet, self._count_calls, latest)
         else:
             self._leave()
 
@@ -95,6 +102,8 @@ class Outbox:
         if self._filling is None or not self._free:
             return
         sent, self._filling = self._filling, None
+        self._is_alone = self._count_calls - self._count_before <= 1
+        self._count_before = self._count_calls
         self._free -= 1
         task: asyncio.Task[Any] = asyncio.create_task(self._send(sent))
         self._tasks.add(task)

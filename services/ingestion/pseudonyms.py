@@ -52,15 +52,19 @@ class Names(dict[str, str]):
         self._prefix = f"{kind}_"
 
     def __missing__(self, reference: str) -> str:
-        if not _is_reference(reference):
-            raise NotAReference
-        hasher = self._keyed.copy()
-        hasher.update(reference.encode())
-        pseudonym = self._prefix + hasher.hexdigest()
+        pseudonym = self.made(reference)
         if len(self) >= MAX_REMEMBERED:
             self.clear()
         self[reference] = pseudonym
         return pseudonym
+
+    def made(self, reference: str) -> str:
+        """The same without remembering it."""
+        if not _is_reference(reference):
+            raise NotAReference
+        hasher = self._keyed.copy()
+        hasher.update(reference.encode())
+        return self._prefix + hasher.hexdigest()
 
 
 class Pseudonymiser:

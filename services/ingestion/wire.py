@@ -9,6 +9,7 @@ tables that the contract becomes and the memory of references; the loops over by
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from functools import cache
 from typing import Any
@@ -105,7 +106,7 @@ class References:
 
     def _pseudonym(self, text: bytes, thing: int) -> bytes | None:
         try:
-            return self._names[thing][text.decode()].encode()
+            return self._names[thing].made(text.decode()).encode()
         except (NotAReference, UnicodeDecodeError):
             return None
 
@@ -156,7 +157,7 @@ def warm_up() -> None:
             request.SerializeToString(), 500, references, 0, 1
         )
         assert found is not None  # noqa: S101  # an empty event is one, and not good
-        found.write(0, 1).entries([])
+        list(found.write(0, 1).entries())
 
 
 class Reader:
@@ -203,6 +204,11 @@ class Found:
     rows: np.ndarray
     references: References
 
+    def doubtful(self) -> list[int]:
+        """Which events are to be taken by themselves."""
+        indexes: list[int] = [] if self.is_good.all() else np.flatnonzero(self.is_good == 0).tolist()
+        return indexes
+
     def bytes_of(self, index: int) -> bytes:
         """One event as it was sent."""
         start, end = self.places[index, START], self.places[index, END]
@@ -217,49 +223,37 @@ class Found:
 
     def write(self, tag: int, count_partitions: int) -> Written:
         """The good events as entries of an envelope whose events have this tag."""
-        return Written(self, np.flatnonzero(self.is_good), tag, count_partitions)
+        return Written(self, tag, count_partitions)
 
 
 class Written:
-    """The good events of one request with pseudonyms, partition after partition; their hashes come last."""
+    """The good events of one request with pseudonyms, as entries, partition after partition."""
 
-    def __init__(self, found: Found, good: np.ndarray, tag: int, count_partitions: int) -> None:
-        references = found.references
-        ends = np.zeros(count_partitions, np.int32)
+    def __init__(self, found: Found, tag: int, count_partitions: int) -> None:
+        good, references = np.flatnonzero(found.is_good), found.references
         self._counts = np.zeros(count_partitions, np.int32)
-        self._ends = ends
-        self._bodies = np.empty((len(good), 3), np.int32)
+        self._ends = np.zeros(count_partitions, np.int32)
         where = (found.places, found.refs, found.rows)
-        size = kernels.measure(*where, references.partitions, good, self._counts, ends)
+        size = kernels.measure(*where, references.partitions, good, self._counts, self._ends)
         self._out = np.empty(size, np.uint8)
-        kernels.write(
-            found.octets,
-            *where,
-            references.pseudonyms,
-            references.partitions,
-            good,
-            tag,
-            np.append(0, ends),
-            self._out,
-            self._bodies,
-        )
+        self._hashes = np.empty(len(good), np.uint64)
+        tables = (references.pseudonyms, references.partitions)
+        starts = np.append(0, self._ends)
+        kernels.write(found.octets, *where, *tables, good, tag, starts, self._out, self._hashes)
 
-    def bodies(self) -> list[memoryview]:
-        """Each event's bytes, in the order of the request."""
-        view = memoryview(self._out.data)
-        return [view[start:end] for start, end, _ in self._bodies.tolist()]
+    def hashes(self) -> list[int]:
+        """Each event's body hash, in the order of the request."""
+        hashes: list[int] = self._hashes.tolist()
+        return hashes
 
-    def entries(self, hashes: list[int]) -> list[tuple[int, int, bytes]]:
-        """Partition, how many events, and their bytes in an envelope, with these hashes of `bodies`."""
-        kernels.put_hashes(self._out, self._bodies, np.array(hashes, np.uint64))
-        out, found, start = self._out.tobytes(), [], 0
-        for partition, (count, end) in enumerate(
-            zip(self._counts.tolist(), self._ends.tolist(), strict=True)
-        ):
+    def entries(self) -> Iterator[tuple[int, int, bytes]]:
+        """Partition, how many events, and their bytes in an envelope."""
+        out, start = self._out.tobytes(), 0
+        sizes = zip(self._counts.tolist(), self._ends.tolist(), strict=True)
+        for partition, (count, end) in enumerate(sizes):
             if count:
-                found.append((partition, count, out[start:end]))
+                yield partition, count, out[start:end]
             start = end
-        return found
 
 
 # From the contract to tables ------------------------------------------------------------------------------

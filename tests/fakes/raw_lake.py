@@ -125,8 +125,8 @@ def deferred(
 
 
 def body_hash(event: Message) -> int:
-    """XXH3-64 as the signed number that the contract has."""
-    digest = xxhash.xxh3_64_intdigest(event.SerializeToString(deterministic=True))
+    """XXH64 as the signed number that the contract has."""
+    digest = xxhash.xxh64_intdigest(event.SerializeToString(deterministic=True))
     return digest - 2**64 if digest >= 2**63 else digest
 
 

@@ -14,9 +14,12 @@ from typing import Any
 import numpy as np
 import pytest
 from circles.common.v1 import common_pb2
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from services.ingestion import wire
+from services.ingestion import kernels, wire
 from services.ingestion.doors import Door, doors
+from services.ingestion.envelopes import body_hash
 from services.ingestion.errors import CallError
 from services.ingestion.intake import Intake, Taken
 from services.ingestion.keys import Tenant
@@ -144,6 +147,13 @@ def _damaged(data: bytes, rng: random.Random) -> bytes:
     if how == 2:
         return data + bytes([0x82, 0x7D, 3]) + b"new"
     return data[:at] + rng.randbytes(2) + data[at:]
+
+
+@settings(deadline=None)  # the first call compiles
+@given(st.binary(max_size=200))
+def test_the_hash_is_the_librarys(data: bytes) -> None:
+    octets = np.frombuffer(b"xx" + data + b"y", np.uint8)
+    assert kernels.xxh64(octets, 2, 2 + len(data)) == body_hash(data)
 
 
 def test_references_are_remembered_beyond_their_first_table_and_forgotten_at_their_last() -> None:

@@ -34,7 +34,7 @@ class AcceptedGroupEvent(_message.Message):
     IS_LATE_FIELD_NUMBER: _builtins.int
     SEALED_EVENT_FIELD_NUMBER: _builtins.int
     body_hash: _builtins.int
-    """XXH3-64 of the event's bytes after pseudonymisation. With tenant and `event_id` the event's
+    """XXH64 of the event's bytes after pseudonymisation. With tenant and `event_id` the event's
     identity: another hash under the same id is a conflict.
     """
     is_late: _builtins.bool
