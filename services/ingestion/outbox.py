@@ -17,7 +17,7 @@ from services.ingestion.keys import Tenant
 from services.ingestion.sender import NotAcknowledged, Sender
 from services.kafka.topics import Topic
 
-QUIET_SECONDS = 0.002
+QUIET_SECONDS = 0.004
 
 
 class Round:
@@ -55,8 +55,9 @@ class Round:
 class Outbox:
     """Rounds one after another, `rounds_in_flight` at a time.
 
-    A lone call's round leaves at once. Where calls come together a round waits until none has come for
-    QUIET_SECONDS, `linger_seconds` at most: a record costs much the same whatever it holds.
+    A record costs much the same whatever it holds, so what can go together waits for its company: a round
+    leaves when the calls that the last one has set free have come back, or none has come for QUIET_SECONDS,
+    or after `linger_seconds`. A lone call leaves at once.
     """
 
     def __init__(self, sender: Sender, rounds_in_flight: int, linger_seconds: float) -> None:
@@ -65,8 +66,7 @@ class Outbox:
         self._linger_seconds = linger_seconds
         self._filling: Round | None = None
         self._count_calls = 0
-        self._count_before = 0
-        self._is_alone = True
+        """In the filling round."""
         self._tasks: set[asyncio.Task[None]] = set()
 
     def round(self) -> Round:
@@ -75,7 +75,7 @@ class Outbox:
         if self._filling is None:
             self._filling = Round()
             if self._free:
-                self._leave_soon()
+                asyncio.get_running_loop().call_soon(self._leave)
         return self._filling
 
     async def drain(self) -> None:
@@ -83,18 +83,15 @@ class Outbox:
         while self._tasks:
             await asyncio.wait(set(self._tasks))
 
-    def _leave_soon(self) -> None:
+    def _wait_for_company(self, count_expected: int, latest: float) -> None:
+        """Looks again after QUIET_SECONDS whether more calls have come, and more are to be expected."""
         loop = asyncio.get_running_loop()
-        if self._is_alone:
-            loop.call_soon(self._leave)
-        else:
-            latest = loop.time() + self._linger_seconds
-            loop.call_later(QUIET_SECONDS, self._leave_when_quiet, self._count_calls, latest)
+        loop.call_later(QUIET_SECONDS, self._look, self._count_calls, count_expected, latest)
 
-    def _leave_when_quiet(self, count_calls: int, latest: float) -> None:
-        loop = asyncio.get_running_loop()
-        if self._count_calls > count_calls and loop.time() < latest:
-            loop.call_later(QUIET_SECONDS, self._leave_when_quiet, self._count_calls, latest)
+    def _look(self, count_before: int, count_expected: int, latest: float) -> None:
+        is_growing = count_before < self._count_calls < count_expected
+        if is_growing and asyncio.get_running_loop().time() < latest:
+            self._wait_for_company(count_expected, latest)
         else:
             self._leave()
 
@@ -102,14 +99,13 @@ class Outbox:
         if self._filling is None or not self._free:
             return
         sent, self._filling = self._filling, None
-        self._is_alone = self._count_calls - self._count_before <= 1
-        self._count_before = self._count_calls
+        count_calls, self._count_calls = self._count_calls, 0
         self._free -= 1
-        task: asyncio.Task[Any] = asyncio.create_task(self._send(sent))
+        task: asyncio.Task[Any] = asyncio.create_task(self._send(sent, count_calls))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _send(self, sent: Round) -> None:
+    async def _send(self, sent: Round, count_calls: int) -> None:
         try:
             await self._sender.send(sent.envelopes())
             sent.is_acknowledged = True
@@ -119,4 +115,5 @@ class Outbox:
         finally:
             self._free += 1
             if self._filling is not None:
-                self._leave_soon()
+                latest = asyncio.get_running_loop().time() + self._linger_seconds
+                self._wait_for_company(self._count_calls + count_calls, latest)
