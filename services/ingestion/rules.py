@@ -13,6 +13,7 @@ import re
 import time
 import zoneinfo
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -178,11 +179,19 @@ def _check_time(name: str) -> Check:
         if not message.HasField(name):
             found.append(violation(path + name, "", "the time at which it occurred"))
         elif not EARLIEST_SECONDS <= value.seconds <= time.time() + MAX_FUTURE_SECONDS:
-            found.append(violation(path + name, f"{value.seconds} s since 1970", plausible))
+            found.append(violation(path + name, _shown_time(value.seconds), plausible))
         elif not 0 <= value.nanos < 1_000_000_000:
             found.append(violation(f"{path}{name}.nanos", value.nanos, "from 0 to 999999999"))
 
     return check
+
+
+def _shown_time(seconds: int) -> str:
+    """As 2026-11-25T08:00:00Z where Python's calendar reaches."""
+    try:
+        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"
+    except (ValueError, OverflowError, OSError):
+        return f"{seconds} s since 1970"
 
 
 def _check_nested(name: str) -> Check:

@@ -12,15 +12,17 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from kafka import KafkaProducer
+from kafka.admin import KafkaAdminClient
 from kafka.errors import KafkaError
 
 from services.ingestion.envelopes import Envelope
-from services.kafka.client import KafkaUnavailable, producer
+from services.kafka.client import KafkaUnavailable, admin, producer
 from services.runtime.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
 
 MAX_REQUEST_BYTES = 4 * 1024 * 1024
+PROBE_SECONDS = 3.0
 
 
 class NotAcknowledged(Exception):
@@ -35,10 +37,19 @@ class Sender:
         self._timeout_seconds = timeout_seconds
         self._producer: KafkaProducer | None = None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="kafka-sender")
+        self._probe_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="kafka-probe")
+        self._asker: KafkaAdminClient | None = None
 
-    async def connect(self) -> None:
-        """Makes the producer if there is none. Raises KafkaUnavailable."""
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._connected)
+    async def is_answered(self) -> bool:
+        """Whether Kafka answers a question now; for health. Makes the producer if there is none."""
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(PROBE_SECONDS):
+                await loop.run_in_executor(self._thread, self._connected)
+                await loop.run_in_executor(self._probe_thread, self._ask)
+        except (KafkaError, KafkaUnavailable, TimeoutError):
+            return False
+        return True
 
     async def send(self, records: Sequence[Envelope]) -> None:
         """Returns when every record is acknowledged. Raises NotAcknowledged when one is not."""
@@ -70,6 +81,20 @@ class Sender:
                 self._thread, lambda: sink.close(timeout=self._timeout_seconds)
             )
         self._thread.shutdown(wait=False)
+        self._probe_thread.shutdown(wait=False)
+
+    def _ask(self) -> None:
+        milliseconds = int(PROBE_SECONDS * 1000)
+        try:
+            if self._asker is None:
+                times = {"request_timeout_ms": milliseconds, "bootstrap_timeout_ms": milliseconds}
+                self._asker = admin(self._kafka, **times)
+            self._asker.describe_cluster()
+        except (KafkaError, KafkaUnavailable):
+            asker, self._asker = self._asker, None
+            if asker is not None:
+                asker.close()
+            raise
 
     def _connected(self) -> KafkaProducer:
         if self._producer is None:

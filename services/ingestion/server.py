@@ -29,7 +29,6 @@ from services.ingestion.room import Room
 from services.ingestion.sender import Sender
 from services.ingestion.servicers import Gateway, add_servicers
 from services.ingestion.wire import warm_up
-from services.kafka.client import KafkaUnavailable
 from services.runtime.heartbeat import beat
 from services.runtime.settings import IngestionSettings, KafkaSettings, PostgresSettings, QuarantineSettings
 
@@ -116,12 +115,10 @@ class Server:
         return server, services
 
     async def _watch_kafka(self) -> None:
-        """Tells health and heartbeat whether Kafka can be reached."""
+        """Tells health and heartbeat whether Kafka answers."""
         while True:
             state, status = "ready", health_pb2.HealthCheckResponse.SERVING
-            try:
-                await self._sender.connect()
-            except KafkaUnavailable:
+            if not await self._sender.is_answered():
                 state, status = "waiting", health_pb2.HealthCheckResponse.NOT_SERVING
             for service in ("", *self._services):
                 await self._health.set(service, status)
@@ -176,6 +173,8 @@ def _add_reflection(server: grpc.aio.Server, services: list[str]) -> None:
 
 
 def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

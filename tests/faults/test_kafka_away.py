@@ -7,8 +7,9 @@ import signal
 
 import grpc
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from tests.partners import attended, landed, new_partner, refusal, wait_until_quiet
+from tests.partners import Partner, attended, landed, new_partner, refusal, wait_until_quiet
 from tests.stacks import Stack, wait_until
 
 pytestmark = pytest.mark.stack
@@ -21,6 +22,7 @@ def test_a_dead_broker_is_unavailable_and_loses_nothing(stack: Stack) -> None:
     assert pid is not None
     # Stopped first, so that the supervisor cannot bring it back while we ask; then killed.
     os.kill(pid, signal.SIGSTOP)
+    wait_until(lambda: not is_serving(partner), "NOT_SERVING although nobody posts")
     code, words = refusal(partner, [attended(person="meanwhile")])
     assert code == grpc.StatusCode.UNAVAILABLE
     assert "repeat it unchanged" in words
@@ -32,3 +34,16 @@ def test_a_dead_broker_is_unavailable_and_loses_nothing(stack: Stack) -> None:
     wait_until(lambda: landed(partner.tenant_id) >= 100, "the rows of before and after")
     wait_until_quiet(stack)
     assert stack.is_healthy("engagement") and stack.is_healthy("landing")
+    assert is_serving(partner)
+
+
+def is_serving(partner: Partner) -> bool:
+    """By health, for a service and for all."""
+    with grpc.insecure_channel(partner.address) as channel:
+        health = health_pb2_grpc.HealthStub(channel)
+        states = {
+            health.Check(health_pb2.HealthCheckRequest(service=name), timeout=10).status
+            for name in ("", "circles.outcomes.v1.OutcomeService")
+        }
+    (state,) = states
+    return bool(state == health_pb2.HealthCheckResponse.SERVING)

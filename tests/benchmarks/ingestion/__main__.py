@@ -16,7 +16,6 @@ import sys
 from pathlib import Path
 
 from tests.benchmarks.ingestion import contention, table
-from tests.benchmarks.ingestion.gateway import GUARDS_OFF_ENVIRONMENT, SET_LIMIT
 from tests.benchmarks.ingestion.golang import FOLDER, PROGRAMS, CannotRun, build, go_version, module_version
 from tests.benchmarks.ingestion.load import Figures, medians
 from tests.benchmarks.ingestion.rows import Row, in_measuring_order, rows
@@ -28,9 +27,9 @@ PYTHON_PACKAGES = ("grpcio", "protobuf", "kafka-python", "confluent-kafka")
 
 def main() -> int:
     options = _options()
-    wanted = [row for row in rows(bool(GUARDS_OFF_ENVIRONMENT)) if _is_wanted(row, options.only)]
+    wanted = [row for row in rows() if _is_wanted(row, options.only)]
     if not wanted:
-        print(f"No row matches. There are: {', '.join(row.name for row in rows(True))}", file=sys.stderr)
+        print(f"No row matches. There are: {', '.join(row.name for row in rows())}", file=sys.stderr)
         return 2
     try:
         report, failures = _run(wanted, options)
@@ -75,7 +74,7 @@ def _run(wanted: list[Row], options: argparse.Namespace) -> tuple[list[str], lis
         report = [*_conditions(measured, options, load_before), "", *table.lines(measured), ""]
         report += [f"{each}\n" for each in table.footnotes(measured, running.event_bytes)]
         failures = [*table.failures(measured), *table.troubles(measured)]
-        if SET_LIMIT and options.only is None:
+        if options.only is None:
             _say("one tenant at ten times its limit")
             beside = contention.measure(running, options.rounds, options.seconds)
             report += ["## One tenant at ten times its limit", "", *beside.lines()]

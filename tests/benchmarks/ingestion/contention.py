@@ -1,7 +1,4 @@
-"""One tenant at ten times its limit: what it does to the answers of another, on the same gateway.
-
-Runs when `gateway.SET_LIMIT` says how a limit is set.
-"""
+"""One tenant at ten times its limit: what it does to the answers of another, on the same gateway."""
 
 from __future__ import annotations
 

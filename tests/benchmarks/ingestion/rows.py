@@ -58,13 +58,13 @@ class Must:
         return value <= limit if self.what == "ratio" else value >= limit
 
 
-def rows(with_guards_off: bool) -> list[Row]:
+def rows() -> list[Row]:
     """All rows, in the order of the table."""
     return [
         *_rows(GATEWAY, "unary"),
         *_rows(GATEWAY, "streaming"),
-        *(_rows(GUARDS_OFF, "unary") if with_guards_off else ()),
-        *(_rows(GUARDS_OFF, "streaming") if with_guards_off else ()),
+        *_rows(GUARDS_OFF, "unary"),
+        *_rows(GUARDS_OFF, "streaming"),
         *_rows(COLLECTOR, "unary"),
         *_rows(KAFKA_PYTHON, "unary"),
         *_rows(CONFLUENT, "unary"),

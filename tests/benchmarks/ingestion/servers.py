@@ -22,9 +22,9 @@ import psutil
 
 from services.kafka.client import admin
 from services.runtime.settings import KafkaSettings
-from tests.benchmarks.ingestion import bare, load
+from tests.benchmarks.ingestion import bare, guards_off, load
 from tests.benchmarks.ingestion.events import write_requests
-from tests.benchmarks.ingestion.gateway import GUARDS_OFF_ENVIRONMENT, LIFT_LIMITS, filled_in
+from tests.benchmarks.ingestion.gateway import LIFT_LIMITS, filled_in
 from tests.benchmarks.ingestion.golang import FOLDER, CannotRun, build
 from tests.benchmarks.ingestion.rows import COLLECTOR, CONFLUENT, GATEWAY, GUARDS_OFF, KAFKA_PYTHON, Row
 from tests.stacks import SERVERS_ONLY, Stack, free_ports, wait_until
@@ -136,8 +136,8 @@ class Bench:
 
     def _guards_off(self) -> Server:
         port = free_ports()["ingestion"]
-        environment = {"CIRCLES_INGESTION_PORT": str(port), **GUARDS_OFF_ENVIRONMENT}
-        command = [sys.executable, "-m", "services.ingestion"]
+        environment = {"CIRCLES_INGESTION_PORT": str(port)}
+        command = [sys.executable, "-m", guards_off.__name__]
         return Server(port, self._run(GUARDS_OFF, command, environment, port), "circles", self._authorization)
 
     def _collector(self) -> Server:

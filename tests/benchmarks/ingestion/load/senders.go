@@ -170,11 +170,13 @@ func (s *sender) settle(answer []byte, waiting chan sentBatch) error {
 	for {
 		select {
 		case batch := <-waiting:
-			s.meter.answered(s.tally, batch.begin, batch.events, found)
 			if batch.sequence == found.upTo {
+				s.meter.answered(s.tally, batch.begin, batch.events, found)
 				return nil
 			}
-			found.accepted, found.repeated = 0, 0 // each batch has an answer of its own
+			// One answer may speak for several batches; of all but the last every event is accepted.
+			found.accepted -= batch.events
+			s.meter.answered(s.tally, batch.begin, batch.events, outcome{accepted: batch.events})
 		default:
 			return fmt.Errorf("answer to batch %d, which is not under way", found.upTo)
 		}

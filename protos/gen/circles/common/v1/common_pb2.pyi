@@ -159,7 +159,7 @@ class EventResult(_message.Message):
     """As sent. Empty when it was not a UUID."""
     status: Global___EventStatus.ValueType
     is_late: _builtins.bool
-    """Accepted, but it occurred longer ago than live figures look back."""
+    """Accepted, but it occurred longer before its arrival than the topic keeps its records: 7 days."""
     @_builtins.property
     def violations(self) -> _containers.RepeatedCompositeFieldContainer[Global___FieldViolation]:
         """Why it was refused, is in conflict, or was deferred."""
