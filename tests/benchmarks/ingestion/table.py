@@ -27,7 +27,7 @@ TITLES = {
 }
 
 NOTES = (
-    "¹ Without keys, limits, the bound on memory and the memory of ids; rules and pseudonyms are one pass with reading.",
+    "¹ Without keys, limits, the bound on memory and the memory of ids. Rules and pseudonyms stay: one pass.",
     "² No validation, no pseudonyms, no API key, no partition by group, no answer per event. Its answer "
     'means "in Kafka" as ours does: acks of all replicas, no queue, no batching; it keeps no metrics.',
     "³ No validation, no pseudonyms, no API key, no partition by group, no answer per event: "
