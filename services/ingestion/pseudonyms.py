@@ -31,6 +31,13 @@ KINDS = {
 
 _is_reference = text_rule("reference").holds
 
+
+def _is_plain(text: str) -> bool:
+    """Whether a text is a reference at first sight: ASCII letters and digits, with three hyphens at most."""
+    parts = text.replace("-", "", 3)
+    return parts.isalnum() and text.isascii() and len(text) <= 64 and text[0] != "-"
+
+
 KEY_BYTES = 32
 MAX_REMEMBERED = 50_000
 """Of one tenant and kind: a bound on memory. A forgotten pseudonym is computed again."""
@@ -60,7 +67,7 @@ class Names(dict[str, str]):
 
     def made(self, reference: str) -> str:
         """The same without remembering it."""
-        if not _is_reference(reference):
+        if not (_is_plain(reference) or _is_reference(reference)):
             raise NotAReference
         hasher = self._keyed.copy()
         hasher.update(reference.encode())

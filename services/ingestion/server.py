@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import ipaddress
 import logging
 import signal
@@ -58,6 +59,9 @@ class Server:
         stop = asyncio.Event()
         for signal_number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(signal_number, stop.set)
+        # What is there now stays: the collector need not look at it again with every batch.
+        gc.freeze()
+        gc.set_threshold(20_000, 50, 50)
         await self._server.start()
         tasks = [
             asyncio.create_task(self._gateway.keys.keep_fresh()),

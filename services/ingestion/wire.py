@@ -43,7 +43,7 @@ from services.ingestion.rules import TIMESTAMP, bounds_of, codes_of, may_be_abse
 from services.kafka.topics import Topic, topic
 
 FIRST_ROWS = 1024
-MAX_ROWS = 65_536
+MAX_ROWS = 262_144
 """Of one tenant's remembered references; then it begins anew."""
 
 

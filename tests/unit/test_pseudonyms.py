@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 from circles.participation.v1 import participation_event_pb2 as participation
+from hypothesis import given
+from hypothesis import strategies as st
 
 from services.ingestion.pseudonyms import MAX_REMEMBERED, NotAReference, Pseudonymiser
+from services.ingestion.rules import text_rule
 
 KEY = bytes(range(32))
 
@@ -67,3 +72,13 @@ def test_a_reply_finds_its_act() -> None:
 def test_a_key_of_another_size_is_refused() -> None:
     with pytest.raises(ValueError, match="32 bytes"):
         Pseudonymiser(b"short")
+
+
+@given(st.text("aZ09-._: é²", max_size=70))
+def test_what_is_plainly_a_reference_keeps_the_rule(text: str) -> None:
+    rule = text_rule("reference").holds
+    with contextlib.suppress(NotAReference):
+        Pseudonymiser(KEY).pseudonym("t", "prt", text)
+        assert rule(text)
+        return
+    assert not rule(text)
