@@ -326,12 +326,13 @@ def _post_group(partner: Partner, *, people: int, consenting: int, first: int = 
 
 
 def _post_conflict_and_retraction(partner: Partner) -> None:
-    kept, taken_back, doubled = (attended(person=f"p{i}") for i in range(3))
-    partner.call([kept, taken_back, doubled])
-    doubled.session_attended.minutes = 77
+    """The second body is in the same call as the first, which the gateway cannot know yet."""
+    kept, taken_back, doubled, another_body = (attended(person=f"p{i}") for i in range(4))
+    another_body.event_id = doubled.event_id
+    partner.call([kept, taken_back, doubled, another_body])
     retraction = attended(person="")
     retraction.event_retracted.retracted_event_id = taken_back.event_id
-    partner.call([doubled, kept, retraction])
+    partner.call([kept, retraction])
 
 
 def _post_good_among_bad(partner: Partner) -> None:
