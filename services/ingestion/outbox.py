@@ -8,6 +8,7 @@ record is sent is `sender`'s.
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -16,6 +17,8 @@ from services.ingestion.envelopes import Entries, Envelope, envelopes
 from services.ingestion.keys import Tenant
 from services.ingestion.sender import NotAcknowledged, Sender
 from services.kafka.topics import Topic
+
+log = logging.getLogger(__name__)
 
 QUIET_SECONDS = 0.004
 
@@ -67,6 +70,8 @@ class Outbox:
         self._filling: Round | None = None
         self._count_calls = 0
         """In the filling round."""
+        self._count_before = 0
+        """In the round before."""
         self._tasks: set[asyncio.Task[None]] = set()
 
     def round(self) -> Round:
@@ -74,8 +79,10 @@ class Outbox:
         self._count_calls += 1
         if self._filling is None:
             self._filling = Round()
-            if self._free:
+            if self._free and self._count_before <= 1:
                 asyncio.get_running_loop().call_soon(self._leave)
+            elif self._free:
+                self._wait_for_company(self._count_before)
         return self._filling
 
     async def drain(self) -> None:
@@ -83,13 +90,14 @@ class Outbox:
         while self._tasks:
             await asyncio.wait(set(self._tasks))
 
-    def _wait_for_company(self, count_expected: int, latest: float) -> None:
+    def _wait_for_company(self, count_expected: int, latest: float | None = None) -> None:
         """Looks again after QUIET_SECONDS whether more calls have come, and more are to be expected."""
         loop = asyncio.get_running_loop()
+        latest = loop.time() + self._linger_seconds if latest is None else latest
         loop.call_later(QUIET_SECONDS, self._look, self._count_calls, count_expected, latest)
 
-    def _look(self, count_before: int, count_expected: int, latest: float) -> None:
-        is_growing = count_before < self._count_calls < count_expected
+    def _look(self, count_then: int, count_expected: int, latest: float) -> None:
+        is_growing = count_then < self._count_calls < count_expected
         if is_growing and asyncio.get_running_loop().time() < latest:
             self._wait_for_company(count_expected, latest)
         else:
@@ -100,6 +108,7 @@ class Outbox:
             return
         sent, self._filling = self._filling, None
         count_calls, self._count_calls = self._count_calls, 0
+        self._count_before = count_calls
         self._free -= 1
         task: asyncio.Task[Any] = asyncio.create_task(self._send(sent, count_calls))
         self._tasks.add(task)
@@ -112,8 +121,10 @@ class Outbox:
             sent.acknowledged.set_result(None)
         except NotAcknowledged as error:
             sent.acknowledged.set_exception(error)
+        except Exception as error:  # ours; whoever waits must not wait for ever
+            log.exception("a round could not be sent")
+            sent.acknowledged.set_exception(NotAcknowledged(str(error)))
         finally:
             self._free += 1
             if self._filling is not None:
-                latest = asyncio.get_running_loop().time() + self._linger_seconds
-                self._wait_for_company(self._count_calls + count_calls, latest)
+                self._wait_for_company(self._count_calls + count_calls)

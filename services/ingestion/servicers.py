@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -47,8 +48,8 @@ class Gateway:
             caller = await self.keys.caller(context)
             self._refuse_over_limit(caller.tenant)
             with self.room.taken_now(len(data)):
-                taken = self._take(door, door.post_request(), caller.tenant, data)
-                await self._acknowledged(caller.tenant, taken)
+                taken = self.take(door, door.post_request(), caller.tenant, data)
+                await self.acknowledged(caller.tenant, taken)
             call.answered(taken)
             return post_response(taken)
         raise AssertionError("a failed call ends by itself")
@@ -82,12 +83,12 @@ class Gateway:
         if owed > 0:
             raise errors.over_limit(tenant.tenant_id, owed)
 
-    def _take(self, door: Door, request_class: Any, tenant: Tenant, data: bytes) -> Taken:
+    def take(self, door: Door, request_class: Any, tenant: Tenant, data: bytes) -> Taken:
         taken = self.intake.take(door, request_class, tenant, data)
         self.limits.take(tenant, len(taken.event_ids), len(data))
         return taken
 
-    async def _acknowledged(self, tenant: Tenant, taken: Taken) -> None:
+    async def acknowledged(self, tenant: Tenant, taken: Taken) -> None:
         if taken.round is None:
             return
         try:
@@ -115,6 +116,8 @@ class _Stream:
         self._context = context
         self._on_answer = on_answer
         self._unanswered: asyncio.Queue[tuple[Taken, int] | None] = asyncio.Queue(gateway.window_batches)
+        self._ahead: deque[Taken] = deque()
+        """Of `_unanswered`, to look at."""
         self._last_sequence = 0
 
     async def run(self, requests: AsyncIterator[bytes]) -> None:
@@ -145,10 +148,11 @@ class _Stream:
             await gateway.room.take(len(data))
             try:
                 taken = self._take(request_class, data)
+                self._ahead.append(taken)
+                await self._unanswered.put((taken, len(data)))
             except BaseException:
                 gateway.room.give_back(len(data))
                 raise
-            await self._unanswered.put((taken, len(data)))
             # A stream that owes is not read on meanwhile: gRPC's flow control then slows the partner.
             owed = gateway.limits.owed_seconds(gateway.keys.tenant_now(self._caller))
             if owed:
@@ -157,7 +161,7 @@ class _Stream:
 
     def _take(self, request_class: Any, data: bytes) -> Taken:
         tenant = self._gateway.keys.tenant_now(self._caller)
-        taken = self._gateway._take(self._door, request_class, tenant, data)
+        taken = self._gateway.take(self._door, request_class, tenant, data)
         # Its events may be on their way; unanswered, they are repeated and count once.
         if taken.sequence <= self._last_sequence:
             raise errors.wrong_sequence(taken.sequence, self._last_sequence)
@@ -169,8 +173,9 @@ class _Stream:
         gateway, count = self._gateway, 0
         while (answer := await self._unanswered.get()) is not None:
             taken, size = answer
+            self._ahead.popleft()
             try:
-                await gateway._acknowledged(self._caller.tenant, taken)
+                await gateway.acknowledged(self._caller.tenant, taken)
             finally:
                 gateway.room.give_back(size)
             self._on_answer(taken)
@@ -181,8 +186,10 @@ class _Stream:
 
     def _is_next_acknowledged(self) -> bool:
         """Whether the next batch will be answered in a moment, so that its answer can speak for this one."""
-        following = self._unanswered._queue[0] if self._unanswered.qsize() else None  # type: ignore[attr-defined]
-        return following is not None and (following[0].round is None or following[0].round.is_acknowledged)
+        if not self._ahead:
+            return False
+        following = self._ahead[0].round
+        return following is None or following.is_acknowledged
 
     async def _until_key_ends(self, ended: asyncio.Event) -> None:
         await ended.wait()

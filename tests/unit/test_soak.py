@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
-
-import pytest
 
 from tests.soak.progress import Progress, carry_on
 
@@ -14,12 +13,14 @@ GOAL = 4
 class Counting:
     """A campaign that is broken off in the middle of its step `breaks_at`."""
 
-    def __init__(self, breaks_at: int | None = None) -> None:
+    def __init__(self, folder: Path, breaks_at: int | None = None) -> None:
+        self.progress = Progress.load(folder, GOAL)
         self.breaks_at = breaks_at
         self.steps: list[int] = []
         self.count_checks = 0
 
-    def step(self, progress: Progress) -> None:
+    def step(self) -> None:
+        progress = self.progress
         progress.counts["steps"] += 1
         progress.findings.append(f"of step {progress.done}")
         if progress.done == self.breaks_at:
@@ -27,35 +28,35 @@ class Counting:
         self.steps.append(progress.done)
         progress.done += 1
 
-    def check(self, progress: Progress) -> None:
+    def check(self) -> None:
         self.count_checks += 1
 
 
-def run(folder: Path, campaign: Counting) -> Progress:
+def run(folder: Path, breaks_at: int | None = None) -> Counting:
     """As a process that knows only what is in the folder."""
-    progress = Progress.load(folder, GOAL)
-    carry_on(folder, progress, campaign, lambda: None)
-    return progress
+    campaign = Counting(folder, breaks_at)
+    with contextlib.suppress(KeyboardInterrupt):
+        carry_on(folder, campaign, lambda: None)
+    return campaign
 
 
 def test_it_goes_on_with_the_step_that_was_broken_off(tmp_path: Path) -> None:
-    first, second = Counting(breaks_at=2), Counting()
-    with pytest.raises(KeyboardInterrupt):
-        run(tmp_path, first)
+    first = run(tmp_path, breaks_at=2)
     kept = Progress.load(tmp_path, GOAL)
     assert (kept.done, kept.counts["steps"], kept.is_finished) == (2, 2, False)
-    finished = run(tmp_path, second)
+    second = run(tmp_path)
     assert (first.steps, second.steps) == ([0, 1], [2, 3])
     assert (first.count_checks, second.count_checks) == (0, 1)
+    finished = Progress.load(tmp_path, GOAL)
+    assert finished.is_finished and finished.seed == kept.seed
     assert finished.findings == [f"of step {number}" for number in range(GOAL)]
-    assert finished.seed == kept.seed
-    assert Progress.load(tmp_path, GOAL) == finished
+    assert finished.counts["steps"] == GOAL
 
 
 def test_a_finished_campaign_does_nothing_more(tmp_path: Path) -> None:
-    run(tmp_path, Counting())
-    again = Counting()
-    assert run(tmp_path, again).is_finished
+    run(tmp_path)
+    again = run(tmp_path)
+    assert again.progress.is_finished
     assert (again.steps, again.count_checks) == ([], 0)
 
 
