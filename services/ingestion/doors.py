@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from circles.groups.v1 import group_service_pb2
@@ -30,19 +31,32 @@ class Door:
     post: MethodDescriptor
     stream: MethodDescriptor
 
-    @property
+    # What each call asks again is looked up once.
+    @cached_property
     def domain(self) -> str:
         """As `participation`."""
         return self.topic.event.file.package.split(".")[1]
 
+    @cached_property
     def post_request(self) -> Any:
         return GetMessageClass(self.post.input_type)
 
+    @cached_property
     def stream_request(self) -> Any:
         return GetMessageClass(self.stream.input_type)
 
+    @cached_property
     def stream_response(self) -> Any:
         return GetMessageClass(self.stream.output_type)
+
+    @cached_property
+    def event(self) -> Any:
+        return GetMessageClass(self.topic.event)
+
+    @cached_property
+    def late_after_seconds(self) -> float:
+        """How long the topic keeps its records: who would rebuild from Kafka finds older events alone."""
+        return int(self.topic.config["retention.ms"]) / 1000
 
 
 def doors() -> list[Door]:

@@ -24,7 +24,6 @@ from circles.common.v1.common_pb2 import (
 )
 from circles.failures.v1 import failed_event_pb2
 from google.protobuf.message import DecodeError
-from google.protobuf.message_factory import GetMessageClass
 
 from services.ingestion.compiled import NAMES, admitters
 from services.ingestion.doors import Door
@@ -45,7 +44,7 @@ from services.ingestion.pseudonyms import Pseudonymiser
 from services.ingestion.recent import Recent
 from services.ingestion.rules import MAX_FUTURE_SECONDS, text_rule, violation, violations
 from services.ingestion.wire import Found, Reader, References
-from services.kafka.topics import Topic, topic
+from services.kafka.topics import topic
 
 FAILED_EVENTS = "failed-events"
 ANSWER = "questionnaire_answered"
@@ -111,7 +110,7 @@ class Intake:
             data,
             self.max_events,
             self._references_of(door, tenant),
-            int(now - late_after_seconds(door.topic)) + 1,
+            int(now - door.late_after_seconds) + 1,
             int(now) + MAX_FUTURE_SECONDS,
         )
         if found is None:
@@ -127,7 +126,7 @@ class Intake:
         taken = Taken([b""] * len(found.places), found.sequence)
         ids = self._usual_ids(tenant, found)
         doubtful = found.doubtful()
-        event_class = GetMessageClass(door.topic.event)
+        event_class = door.event
         # All are parsed before any is taken: what cannot be parsed ends the call.
         events = [(i, _parsed(event_class, found.bytes_of(i), request_class)) for i in doubtful]
         if ids:
@@ -192,7 +191,7 @@ class _OneByOne:
         self._known = intake.recent.of(tenant.tenant_id)
         now = time.time()
         self._latest = now + MAX_FUTURE_SECONDS
-        self._late_before = now - late_after_seconds(door.topic)
+        self._late_before = now - door.late_after_seconds
 
     def add(self, events: Any) -> None:
         """`events`: index and event, as parsed."""
@@ -290,11 +289,6 @@ class _OneByOne:
         if self.taken.round is None:
             self.taken.round = self._intake.outbox.round()
         return self.taken.round
-
-
-def late_after_seconds(topic: Topic) -> float:
-    """How long the topic keeps its records: who would rebuild from Kafka finds older events alone."""
-    return int(topic.config["retention.ms"]) / 1000
 
 
 def _whole_of_newer(event: Any) -> Any | None:

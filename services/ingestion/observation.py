@@ -29,16 +29,14 @@ class Observation:
     @contextlib.contextmanager
     def call(self, door: Door, verb: str, context: Context) -> Iterator[Call]:
         """One call, unary or stream."""
-        with contextlib.ExitStack() as stack:
-            span = None
-            if self._tracer is not None:
-                from opentelemetry.propagate import extract
+        if self._tracer is None:
+            yield Call(self.counts, self._metrics, None, door.domain)
+            return
+        from opentelemetry.propagate import extract
 
-                carrier = {
-                    key: value for key, value in context.invocation_metadata() or () if key == "traceparent"
-                }
-                name = f"{door.service.full_name}/{verb}"
-                span = stack.enter_context(self._tracer.start_as_current_span(name, context=extract(carrier)))
+        parent = extract(dict(context.invocation_metadata() or ()))
+        name = f"{door.service.full_name}/{verb}"
+        with self._tracer.start_as_current_span(name, context=parent) as span:
             yield Call(self.counts, self._metrics, span, door.domain)
 
 

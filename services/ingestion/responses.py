@@ -42,7 +42,7 @@ def _result(index: int, event_id: bytes, taken: Taken) -> bytes:
 
 def stream_response(door: Door, taken: Taken, count_acknowledged: int, window_batches: int) -> bytes:
     """A Stream…Response for `taken` and batches before it: only results that say more than ACCEPTED."""
-    response: Any = door.stream_response()()
+    response: Any = door.stream_response()
     response.acknowledged_sequence = taken.sequence
     response.count_acknowledged = count_acknowledged
     response.results.extend(taken.others[index] for index in sorted(taken.others))

@@ -48,7 +48,7 @@ class Gateway:
             caller = await self.keys.caller(context)
             self._refuse_over_limit(caller.tenant)
             with self.room.taken_now(len(data)):
-                taken = self.take(door, door.post_request(), caller.tenant, data)
+                taken = self.take(door, door.post_request, caller.tenant, data)
                 await self.acknowledged(caller.tenant, taken)
             call.answered(taken)
             return post_response(taken)
@@ -143,7 +143,7 @@ class _Stream:
                 task.result()
 
     async def _read(self, requests: AsyncIterator[bytes]) -> None:
-        gateway, request_class = self._gateway, self._door.stream_request()
+        gateway, request_class = self._gateway, self._door.stream_request
         async for data in requests:
             await gateway.room.take(len(data))
             try:

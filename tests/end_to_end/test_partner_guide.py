@@ -28,10 +28,8 @@ from circles.participation.v1.participation_service_pb2 import PostParticipation
 from circles.participation.v1.participation_service_pb2_grpc import ParticipationServiceStub
 
 from services.ingestion import errors
-from services.ingestion.intake import late_after_seconds
 from services.ingestion.keys import Limits, set_limits
 from services.ingestion.rules import MAX_FUTURE_SECONDS
-from services.kafka.topics import event_topics
 from services.runtime.postgres import connect
 from services.runtime.settings import IngestionSettings, PostgresSettings
 from tests.fakes.certificates import Authority
@@ -455,7 +453,7 @@ def test_the_guide_has_the_limits_of_the_gateway() -> None:
 
 
 def test_the_guide_has_the_times_of_the_gateway() -> None:
-    (days,) = {late_after_seconds(topic) / 86_400 for topic in event_topics()}
+    (days,) = {door.late_after_seconds / 86_400 for door in doors()}
     assert f"occurred more than {days:g} days before it arrived" in GUIDE
     assert f"more than {days:g} days old is flagged `is_late`" in GUIDE
     assert f"More than {MAX_FUTURE_SECONDS / 60:g} minutes ahead of the gateway is refused" in GUIDE

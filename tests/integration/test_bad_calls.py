@@ -69,7 +69,7 @@ def test_every_bad_event_is_answered_and_every_good_one_lands_once(stack: Stack)
     for door in doors():
         bad = [each for each in bad_events() if each.event.DESCRIPTOR is door.topic.event]
         events = [each for one in bad for each in (_good(door.topic.event), one.event)]
-        request = door.post_request()(events=events)
+        request = door.post_request(events=events)
         with channel(partner) as opened:
             method = f"/{door.service.full_name}/{door.post.name}"
             data = opened.unary_unary(method)(

@@ -180,7 +180,7 @@ class Fuzz:
         while time.monotonic() < end:
             event = rng.choice(good_events())
             (door,) = [door for door in DOORS if door.topic.event is event.DESCRIPTOR]
-            request = door.post_request()(events=[event]).SerializeToString()
+            request = door.post_request(events=[event]).SerializeToString()
             code, results = self._call(channel, Shot(path_of(door, is_stream=False), (request,)))
             if code == "OK":
                 (result,) = results

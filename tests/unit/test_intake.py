@@ -59,8 +59,8 @@ class Desk:
 
     def take(self, *events: Any) -> Taken:
         door = door_of(events[0])
-        data = door.post_request()(events=events).SerializeToString()
-        return self.intake.take(door, door.post_request(), TENANT, data)
+        data = door.post_request(events=events).SerializeToString()
+        return self.intake.take(door, door.post_request, TENANT, data)
 
     def acknowledge(self, taken: Taken) -> None:
         self.recent.add(TENANT.tenant_id, taken.fresh)
@@ -174,7 +174,7 @@ def test_a_response_cut_by_hand_is_what_protobuf_reads() -> None:
     assert [each.event_id.encode() for each in results] == taken.event_ids
     assert [each.index for each in results if each.status != common.EVENT_STATUS_ACCEPTED] == [200]
     door = door_of(attended())
-    answer = door.stream_response().FromString(
+    answer = door.stream_response.FromString(
         stream_response(door, replace(taken, sequence=7), taken.count_acknowledged, 16)
     )
     assert (answer.acknowledged_sequence, answer.count_acknowledged, answer.window_batches) == (7, 201, 16)

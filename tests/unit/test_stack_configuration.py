@@ -169,7 +169,7 @@ def test_a_full_disk_names_the_folder_and_the_way_out(tmp_path: Path) -> None:
 
 def test_a_topic_with_other_partitions_is_refused() -> None:
     wanted = topics()["group-events"]
-    with pytest.raises(StackError, match="3 partitions; 16 are wanted"):
+    with pytest.raises(StackError, match="3 partitions; 8 are wanted"):
         _check_partitions({wanted.name: {"partitions": [0, 1, 2]}})
 
 

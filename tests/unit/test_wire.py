@@ -61,7 +61,7 @@ class Desk:
 
     def take(self, door: Door, data: bytes) -> Taken | str:
         try:
-            taken = self.intake.take(door, door.stream_request(), TENANT, data)
+            taken = self.intake.take(door, door.stream_request, TENANT, data)
         except CallError as error:
             return error.reason
         self.recent.add(TENANT.tenant_id, taken.fresh)
@@ -129,7 +129,7 @@ def _request(door: Door, rng: random.Random, sequence: int) -> bytes:
             event.occurred_at.GetCurrentTime()
     if rng.random() < 0.2:  # a copy, and another body
         events.append(events[0])
-    data: bytes = door.stream_request()(sequence=sequence, events=events).SerializeToString()
+    data: bytes = door.stream_request(sequence=sequence, events=events).SerializeToString()
     return _damaged(data, rng) if rng.random() < 0.15 else data
 
 

@@ -37,7 +37,7 @@ OUR_METHODS = {
     "unary": f"/{bare.SERVICE}/{bare.METHOD}",
     "streaming": f"/{bare.SERVICE}/StreamParticipationEvents",
 }
-PARTITIONS = 16
+PARTITIONS = 8
 """As many as our own topic of these events has."""
 
 
