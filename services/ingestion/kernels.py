@@ -29,7 +29,7 @@ START, END, ID, BODY_START, BODY_END, COUNT_REFS, PARTITION_REF, DIFFERENT, NEW_
 
 @njit(cache=True)
 def varint(data, position, end):
-    """A varint of at most five bytes: its value and where it ends; -1 for any other."""
+    """A varint of at most five bytes, and of no more than it needs: its value and where it ends; else -1."""
     value = np.int64(0)
     shift = 0
     while position < end and shift < 35:
@@ -37,7 +37,7 @@ def varint(data, position, end):
         value |= np.int64(octet & 0x7F) << shift
         position += 1
         if octet < 0x80:
-            return value, position
+            return (value if octet or not shift else np.int64(-1)), position
         shift += 7
     return np.int64(-1), position
 

@@ -28,6 +28,7 @@ from circles.participation.v1.participation_service_pb2 import PostParticipation
 from circles.participation.v1.participation_service_pb2_grpc import ParticipationServiceStub
 
 from services.ingestion import errors
+from services.ingestion.doors import doors
 from services.ingestion.keys import Limits, set_limits
 from services.ingestion.rules import MAX_FUTURE_SECONDS
 from services.runtime.postgres import connect

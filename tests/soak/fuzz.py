@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import os
 import random
 import re
+import signal
 import socket
 import time
 from collections import deque
@@ -36,6 +38,9 @@ WATCHED = ("ingestion", "landing")
 STEP_SECONDS = 10
 THREADS = 4
 MOST_MEMORY_MIB = 400
+END_AT_MIB = 3_000
+"""A gateway that grows on would take the machine's memory before the campaign is over."""
+
 LOG_RECORD = re.compile(r"^(?=\d{4}-\d\d-\d\dT|[EWI]\d{4} )", re.MULTILINE)
 BAD_CODES = (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN)
 
@@ -112,10 +117,14 @@ class Fuzz:
                 file.write("\n".join([words, *map(repr, list(shots))]))
 
     def _watch(self) -> None:
-        before, self._pids = self._pids, self._running()
-        for name in WATCHED:
-            if self._pids[name] != before[name]:
+        for name, pid in self._running().items():
+            if pid is not None and pid != self._pids[name]:
                 self._found(f"{name} ended", self.recent)
+                self._pids[name] = pid
+        if self._memory() > END_AT_MIB:
+            self._found(f"more than {END_AT_MIB} MiB of memory, and the gateway was killed")
+            self._replace_gateway()
+        for name in WATCHED:
             log = (self.partner.stack.home / "logs" / f"{name}.log").read_text(errors="replace")
             errors = [record for record in LOG_RECORD.split(log) if "Traceback" in record]
             # gRPC logs its own about calls whose caller has gone and about names that are no UTF-8.
@@ -123,6 +132,13 @@ class Fuzz:
             for record in errors:
                 if places := re.findall(r'services/\S+", line \d+', record):
                     self._found(f"traceback of {name}: {places[-1]}: {record.splitlines()[-1]}", self.recent)
+
+    def _replace_gateway(self) -> None:
+        old = self._pids["ingestion"]
+        if old is not None:
+            os.kill(old, signal.SIGKILL)
+        wait_until(lambda: self._running()["ingestion"] not in (None, old), "another gateway")
+        self._pids = self._running()
 
     def _running(self) -> dict[str, int | None]:
         return {name: self.partner.stack.pid(name) for name in WATCHED}

@@ -156,6 +156,30 @@ def test_the_hash_is_the_librarys(data: bytes) -> None:
     assert kernels.xxh64(octets, 2, 2 + len(data)) == body_hash(data)
 
 
+@pytest.mark.parametrize("domain", ["participation"])
+def test_lengths_that_are_longer_than_they_need_are_not_read_at_once(domain: str) -> None:
+    """Protobuf takes them; written anew by the kernels, they would not fit."""
+    (door,) = [each for each in DOORS if each.domain == domain]
+    event = attended().SerializeToString()
+    group = b"\x1a\x02g1"
+    assert event.count(group) == 1
+    overlong = event.replace(group, b"\x1a\x82\x00g1")
+    data = b"\x08\x01\x12" + bytes([len(overlong)]) + overlong
+
+    async def run() -> tuple[Taken | str, Any]:
+        desk = Desk()
+        return desk.take(door, data), desk.sent(door)
+
+    taken, sent = asyncio.run(run())
+    assert isinstance(taken, Taken) and taken.count_acknowledged == 1
+    ((accepted,),) = [list(each.values()) for each in sent.values()]
+    assert b"grp_" in accepted and len(taken.fresh) == 1
+    found = wire.Reader(door.topic, door.stream_request.DESCRIPTOR)
+    names = Pseudonymiser(bytes(32)).names("t")
+    read = found.read(data, 500, wire.References(door.topic, "t", names), 1, 2**33)
+    assert read is not None and read.doubtful() == [0]
+
+
 def test_references_are_remembered_beyond_their_first_table_and_forgotten_at_their_last() -> None:
     (door,) = [each for each in DOORS if each.domain == "participation"]
     names = Pseudonymiser(bytes(32)).names("t")
