@@ -67,8 +67,7 @@ class Fuzz:
         with ThreadPoolExecutor(THREADS) as pool:
             shooting = [pool.submit(self._shoot, random.Random(name), end) for name in names]
             while wait(shooting, timeout=0.5).not_done:
-                self._watch()
-                most = max(most, self._memory())
+                most = max(most, self._watch())
         for each in shooting:
             each.result()
         for name in ("accepted", "good"):
@@ -116,14 +115,12 @@ class Fuzz:
             with gzip.open(self.folder / f"finding-{len(self.progress.findings)}.txt.gz", "wt") as file:
                 file.write("\n".join([words, *map(repr, list(shots))]))
 
-    def _watch(self) -> None:
+    def _watch(self) -> int:
+        """The gateway's memory now, in MiB."""
         for name, pid in self._running().items():
             if pid is not None and pid != self._pids[name]:
                 self._found(f"{name} ended", self.recent)
                 self._pids[name] = pid
-        if self._memory() > END_AT_MIB:
-            self._found(f"more than {END_AT_MIB} MiB of memory, and the gateway was killed")
-            self._replace_gateway()
         for name in WATCHED:
             log = (self.partner.stack.home / "logs" / f"{name}.log").read_text(errors="replace")
             errors = [record for record in LOG_RECORD.split(log) if "Traceback" in record]
@@ -132,13 +129,18 @@ class Fuzz:
             for record in errors:
                 if places := re.findall(r'services/\S+", line \d+', record):
                     self._found(f"traceback of {name}: {places[-1]}: {record.splitlines()[-1]}", self.recent)
+        memory = self._memory()
+        if memory > END_AT_MIB:
+            self._found("so much memory that the gateway was ended before the machine had none left")
+            self._replace_gateway()
+        return memory
 
     def _replace_gateway(self) -> None:
         old = self._pids["ingestion"]
         if old is not None:
             os.kill(old, signal.SIGKILL)
         wait_until(lambda: self._running()["ingestion"] not in (None, old), "another gateway")
-        self._pids = self._running()
+        self._pids["ingestion"] = self._running()["ingestion"]
 
     def _running(self) -> dict[str, int | None]:
         return {name: self.partner.stack.pid(name) for name in WATCHED}
