@@ -59,9 +59,9 @@ class Server:
         stop = asyncio.Event()
         for signal_number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(signal_number, stop.set)
-        # What is there now stays: the collector need not look at it again with every batch.
+        # What is there now stays: the collector need not look at it again and again. How often it looks is
+        # left as it is, because a failed call's traceback holds its request in a cycle.
         gc.freeze()
-        gc.set_threshold(20_000, 50, 50)
         await self._server.start()
         tasks = [
             asyncio.create_task(self._gateway.keys.keep_fresh()),
