@@ -30,6 +30,8 @@ from services.ingestion.sender import NotAcknowledged
 
 log = logging.getLogger(__name__)
 
+LAST_WRITE_SECONDS = 5.0
+
 
 @dataclass(frozen=True)
 class Gateway:
@@ -118,6 +120,7 @@ class _Stream:
         self._unanswered: asyncio.Queue[tuple[Taken, int] | None] = asyncio.Queue(gateway.window_batches)
         self._ahead: deque[Taken] = deque()
         """Of `_unanswered`, to look at."""
+        self._writing: asyncio.Future[None] | None = None
         self._last_sequence = 0
 
     async def run(self, requests: AsyncIterator[bytes]) -> None:
@@ -133,6 +136,7 @@ class _Stream:
             finally:
                 await _cancel(tasks)
                 self._give_back_room()
+                await self._finish_writing()
 
     async def _finish(self, tasks: Sequence[asyncio.Task[None]]) -> None:
         reader, writer, watcher = tasks
@@ -181,8 +185,15 @@ class _Stream:
             self._on_answer(taken)
             count += taken.count_acknowledged
             if taken.others or not self._is_next_acknowledged():
-                await self._context.write(stream_response(self._door, taken, count, gateway.window_batches))
+                response = stream_response(self._door, taken, count, gateway.window_batches)
+                self._writing = asyncio.ensure_future(self._context.write(response))
+                await asyncio.shield(self._writing)
                 count = 0
+
+    async def _finish_writing(self) -> None:
+        """gRPC takes no status while an answer is on its way; a partner that does not read gets none."""
+        if self._writing is not None:
+            await asyncio.wait([self._writing], timeout=LAST_WRITE_SECONDS)
 
     def _is_next_acknowledged(self) -> bool:
         """Whether the next batch will be answered in a moment, so that its answer can speak for this one."""

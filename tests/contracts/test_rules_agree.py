@@ -18,7 +18,7 @@ from services.ingestion.rules import violations
 from services.kafka.topics import Topic, event_topics
 from tests.fakes.random_events import random_event
 
-CORPUS = 3000
+CORPUS = 1500
 EVENT_TOPICS = list(event_topics())
 PSEUDONYMISER = Pseudonymiser(bytes(32))
 OURS = [PSEUDONYMISER.names("a-tenant")[kind] for kind in NAMES]

@@ -285,7 +285,7 @@ def test_a_stream_of_node_survives_its_gateway(stack: Stack, reader: Reader) -> 
     ) as program:
         assert program.stdout is not None
         pid, first = stack.pid("ingestion"), program.stdout.readline()
-        assert pid is not None and first.startswith("batch 1:")
+        assert pid is not None and first.startswith("up to batch ")
         kill(pid, signal.SIGKILL)
         output = program.stdout.read()
     assert "UNAVAILABLE" in output
