@@ -27,7 +27,7 @@ def main() -> int:
     """1: something was found; 2: it could not run; 130: broken off."""
     options = _options()
     goals = {"fuzz": options.minutes * 60, "kills": options.kills}
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that `finally` is reached
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: stacks are ended
     try:
         findings = [_run(name, goals[name], options.fresh) for name in options.campaign or CAMPAIGNS]
     except CannotRun as reason:
