@@ -11,6 +11,7 @@ from circles.failures.v1.failed_event_pb2 import FailedEvent
 from cryptography.fernet import Fernet
 
 from services.kafka.client import consumer, producer
+from services.kafka.topics import topics
 from services.runtime.settings import KafkaSettings, QuarantineSettings
 from tests.partners import attended, lake_rows, landed, new_partner, published_rows, wait_until_quiet
 from tests.stacks import Stack, wait_until
@@ -31,14 +32,15 @@ def post_raw(topic: str, value: bytes | None, partition: int = 0) -> None:
 def test_garbage_on_the_events_topic(stack: Stack) -> None:
     partner = new_partner(stack, "garbage")
     garbage = b"\xff\xfe" + uuid.uuid4().bytes
-    for partition in range(8):
+    count = topics()["participation-events"].partitions
+    for partition in range(count):
         post_raw("participation-events", garbage, partition)
     partner.call([attended(group=f"g{i}") for i in range(64)])
     digest = hashlib.sha256(garbage).digest()
     wait_until(
         lambda: (
             lake_rows(FOUND, digest)
-            == [("engagement", "unreadable", 18, 16), ("landing", "unreadable", 18, 16)]
+            == [("engagement", "unreadable", 18, count), ("landing", "unreadable", 18, count)]
         ),
         "garbage set aside by both readers",
     )
