@@ -78,7 +78,8 @@ class Gateway:
                     log.exception("%s %s failed", door.domain, verb)
                     error = errors.broken()
                 call.failed(error)
-                await errors.abort(context, error)
+                # A traceback holds the request in its frames, up to 4 MiB until the collector comes by.
+                await errors.abort(context, error.with_traceback(None))
 
     def _refuse_over_limit(self, tenant: Tenant) -> None:
         owed = self.limits.owed_seconds(tenant)

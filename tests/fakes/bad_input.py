@@ -17,7 +17,10 @@ from circles.outcomes.v1.outcome_event_pb2 import COST_CATEGORY_GROUP, OutcomeEv
 from circles.participation.v1.participation_event_pb2 import ParticipationEvent
 from circles.studies.v1.study_event_pb2 import EFFECT_SCALE_HEDGES_G, StudyEvent
 
-NOW = int(time.time())
+
+def now() -> int:
+    """At each call: a session of tests is longer than the gateway's five minutes."""
+    return int(time.time())
 
 
 class Bad(NamedTuple):
@@ -48,7 +51,7 @@ def bad_events() -> Iterator[Bad]:
 
 def attended(change: Callable[[Any], object] = lambda event: None) -> Any:
     event = ParticipationEvent(event_id=str(uuid.uuid4()), group_ref="g1", participant_ref="p1")
-    event.occurred_at.FromSeconds(NOW - 60)
+    event.occurred_at.FromSeconds(now() - 60)
     event.session_attended.session_ref = "s1"
     change(event)
     return event
@@ -56,7 +59,7 @@ def attended(change: Callable[[Any], object] = lambda event: None) -> Any:
 
 def answered(change: Callable[[Any], object] = lambda event: None) -> Any:
     event = OutcomeEvent(event_id=str(uuid.uuid4()), participant_ref="p1")
-    event.occurred_at.FromSeconds(NOW - 60)
+    event.occurred_at.FromSeconds(now() - 60)
     answer = event.questionnaire_answered
     answer.instrument, answer.instrument_version, answer.total = "phq-9", "1", 12
     change(event)
@@ -65,7 +68,7 @@ def answered(change: Callable[[Any], object] = lambda event: None) -> Any:
 
 def registered(change: Callable[[Any], object] = lambda event: None) -> Any:
     event = GroupEvent(event_id=str(uuid.uuid4()), group_ref="g1")
-    event.occurred_at.FromSeconds(NOW - 60)
+    event.occurred_at.FromSeconds(now() - 60)
     event.group_registered.facts.time_zone = "Europe/London"
     change(event)
     return event
@@ -73,7 +76,7 @@ def registered(change: Callable[[Any], object] = lambda event: None) -> Any:
 
 def estimated(change: Callable[[Any], object] = lambda event: None) -> Any:
     event = StudyEvent(event_id=str(uuid.uuid4()), study_code="a-study")
-    event.occurred_at.FromSeconds(NOW - 60)
+    event.occurred_at.FromSeconds(now() - 60)
     estimate = event.effect_estimated
     estimate.arm, estimate.comparison_arm, estimate.outcome = "group", "waiting-list", "depression"
     estimate.scale, estimate.estimate, estimate.standard_error = EFFECT_SCALE_HEDGES_G, -0.3, 0.1
@@ -140,8 +143,8 @@ def _references() -> Iterator[Bad]:
 
 def _times() -> Iterator[Bad]:
     for name, seconds in {
-        "a day ahead": NOW + 86_400,
-        "ten minutes ahead": NOW + 600,
+        "a day ahead": now() + 86_400,
+        "ten minutes ahead": now() + 600,
         "the year 9999": 253_402_300_799,
         "the year 1": -62_135_596_800,
         "a second before 1900": -2_208_988_801,

@@ -23,7 +23,7 @@ from services.ingestion.outbox import Round
 from services.ingestion.pseudonyms import Pseudonymiser
 from services.ingestion.recent import Recent
 from services.ingestion.responses import post_response, stream_response
-from tests.fakes.bad_input import Bad, answered, attended, bad_events, good_events
+from tests.fakes.bad_input import answered, attended, bad_events, good_events
 
 DOORS = {door.topic.event.full_name: door for door in doors()}
 TENANT = Tenant("a-tenant", common.DATA_CLASS_LIVE)
@@ -81,8 +81,9 @@ def test_the_corpus_has_at_least_sixty_kinds() -> None:
     assert len({bad.name for bad in BAD}) == len(BAD) >= 60
 
 
-@pytest.mark.parametrize("bad", BAD, ids=lambda bad: bad.name)
-def test_a_bad_event_is_refused_with_field_and_rule_and_its_neighbours_are_not(bad: Bad) -> None:
+@pytest.mark.parametrize("name", [bad.name for bad in BAD])
+def test_a_bad_event_is_refused_with_field_and_rule_and_its_neighbours_are_not(name: str) -> None:
+    (bad,) = [each for each in bad_events() if each.name == name]  # made now: some are about the time
     (neighbour,) = [event for event in good_events() if type(event) is type(bad.event)]
 
     def work(desk: Desk) -> Taken:
