@@ -5,22 +5,17 @@ It is started by the first test that asks for it, and ended with the session wha
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.stacks import NO_DAGSTER, Stack
-
-_OURS = ("CIRCLES_", "DAGSTER_", "DBT_", "SUPERVISOR_")
+from tests.stacks import NO_DAGSTER, Stack, bare_environment
 
 
-@pytest.fixture(scope="session")
-def bare_environment() -> dict[str, str]:
-    """What `circles` gets of the environment: no CIRCLES_ setting of whoever runs the tests."""
-    environment = os.environ  # noqa: TID251
-    return {name: value for name, value in environment.items() if not name.startswith(_OURS)}
+@pytest.fixture(scope="session", name="bare_environment")
+def _bare_environment() -> dict[str, str]:
+    return bare_environment()
 
 
 @pytest.fixture(scope="session")

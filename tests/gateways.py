@@ -16,7 +16,7 @@ from pathlib import Path
 
 import grpc
 
-from tests.stacks import Stack, wait_until
+from tests.stacks import Stack, is_open, wait_until
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def gateway(stack: Stack, folder: Path, **settings: object) -> Iterator[Gateway]
             command, env=environment, stdout=output, stderr=output, stdin=subprocess.DEVNULL
         )
     try:
-        wait_until(lambda: process.poll() is not None or _is_open(port), "the gateway's port")
+        wait_until(lambda: process.poll() is not None or is_open(port), "the gateway's port")
         yield Gateway(port, process, log)
     finally:
         process.terminate()
@@ -68,12 +68,6 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def _is_open(port: int) -> bool:
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-        return True
-    return False
 
 
 def status_details(error: grpc.RpcError) -> dict[str, object]:

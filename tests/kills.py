@@ -54,9 +54,15 @@ def post_while_killing(
 
 def kill_in_the_middle(stack: Stack, victim: str, number: signal.Signals) -> None:
     time.sleep(random.uniform(0.05, 0.5))
+    kill(stack, victim, number)
+
+
+def kill(stack: Stack, victim: str, number: signal.Signals = signal.SIGKILL) -> None:
+    """Returns when there is another in its place. What needs the last victim may be coming back still."""
+    wait_until(lambda: stack.pid(victim) is not None, f"a running {victim}")
     pid = stack.pid(victim)
-    assert pid is not None
-    os.kill(pid, number)
+    if pid is not None:
+        os.kill(pid, number)
     wait_until(lambda: stack.pid(victim) not in (None, pid) and stack.is_healthy(victim), f"a new {victim}")
 
 

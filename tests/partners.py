@@ -54,6 +54,14 @@ class Partner:
                 timeout=timeout,
             )
 
+    def is_refused(self, events: Sequence[Any]) -> bool:
+        """Whether the gateway does not take the key any more."""
+        try:
+            self.call(events)
+        except grpc.RpcError as error:
+            return bool(error.code() == grpc.StatusCode.UNAUTHENTICATED)
+        return False
+
 
 def refusal(partner: Partner, events: Sequence[Any], key: str | None = None) -> tuple[grpc.StatusCode, str]:
     """Code and words with which the gateway ends a call that it must end."""

@@ -5,7 +5,9 @@ Which stack a test gets is decided in `conftest.py`.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -25,6 +27,8 @@ NO_DAGSTER = "--without=dagster-*"
 SERVERS_ONLY = (NO_DAGSTER, *(f"--without={name}" for name in ("ingestion", "engagement", "landing", "live")))
 
 
+_OURS = ("CIRCLES_", "DAGSTER_", "DBT_", "SUPERVISOR_")
+
 PORT_NAMES = ("kafka", "kafka-controller", "postgres", "ingestion", "dagster", "dagster-code")
 
 
@@ -35,6 +39,18 @@ def free_ports() -> dict[str, int]:
         for each in sockets.values():
             each.bind(("127.0.0.1", 0))
         return {name: each.getsockname()[1] for name, each in sockets.items()}
+
+
+def bare_environment() -> dict[str, str]:
+    """Without any setting of ours of whoever runs this."""
+    environment = os.environ  # noqa: TID251
+    return {name: value for name, value in environment.items() if not name.startswith(_OURS)}
+
+
+def is_open(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
 
 
 @dataclass

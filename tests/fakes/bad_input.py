@@ -50,16 +50,14 @@ def bad_events() -> Iterator[Bad]:
 
 
 def attended(change: Callable[[Any], object] = lambda event: None) -> Any:
-    event = ParticipationEvent(event_id=str(uuid.uuid4()), group_ref="g1", participant_ref="p1")
-    event.occurred_at.FromSeconds(now() - 60)
+    event = _of_a_minute_ago(ParticipationEvent(group_ref="g1", participant_ref="p1"))
     event.session_attended.session_ref = "s1"
     change(event)
     return event
 
 
 def answered(change: Callable[[Any], object] = lambda event: None) -> Any:
-    event = OutcomeEvent(event_id=str(uuid.uuid4()), participant_ref="p1")
-    event.occurred_at.FromSeconds(now() - 60)
+    event = _of_a_minute_ago(OutcomeEvent(participant_ref="p1"))
     answer = event.questionnaire_answered
     answer.instrument, answer.instrument_version, answer.total = "phq-9", "1", 12
     change(event)
@@ -67,20 +65,24 @@ def answered(change: Callable[[Any], object] = lambda event: None) -> Any:
 
 
 def registered(change: Callable[[Any], object] = lambda event: None) -> Any:
-    event = GroupEvent(event_id=str(uuid.uuid4()), group_ref="g1")
-    event.occurred_at.FromSeconds(now() - 60)
+    event = _of_a_minute_ago(GroupEvent(group_ref="g1"))
     event.group_registered.facts.time_zone = "Europe/London"
     change(event)
     return event
 
 
 def estimated(change: Callable[[Any], object] = lambda event: None) -> Any:
-    event = StudyEvent(event_id=str(uuid.uuid4()), study_code="a-study")
-    event.occurred_at.FromSeconds(now() - 60)
+    event = _of_a_minute_ago(StudyEvent(study_code="a-study"))
     estimate = event.effect_estimated
     estimate.arm, estimate.comparison_arm, estimate.outcome = "group", "waiting-list", "depression"
     estimate.scale, estimate.estimate, estimate.standard_error = EFFECT_SCALE_HEDGES_G, -0.3, 0.1
     change(event)
+    return event
+
+
+def _of_a_minute_ago(event: Any) -> Any:
+    event.event_id = str(uuid.uuid4())
+    event.occurred_at.FromSeconds(now() - 60)
     return event
 
 

@@ -64,15 +64,7 @@ def test_a_revoked_key_ends_within_seconds(stack: Stack) -> None:
     (key_id,) = [each.key_id for each in list_keys(connection) if each.tenant_id == partner.tenant_id]
     assert revoke_key(connection, key_id)
     connection.close()
-
-    def is_refused() -> bool:
-        try:
-            partner.call([attended()])
-        except grpc.RpcError as error:
-            return bool(error.code() == grpc.StatusCode.UNAUTHENTICATED)
-        return False
-
-    wait_until(is_refused, "the refusal")
+    wait_until(lambda: partner.is_refused([attended()]), "the refusal")
 
 
 @pytest.mark.parametrize("count", [0, 501])

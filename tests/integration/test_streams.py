@@ -135,15 +135,7 @@ def test_two_keys_are_live_at_once_until_the_old_one_ends(stack: Stack) -> None:
             rotate_key(connection, "00000000", timedelta(0))
     for key in (partner.key, renewed):
         assert partner.call([attended()], key=key).results
-
-    def old_key_ends() -> bool:
-        try:
-            partner.call([attended()])
-        except grpc.RpcError as error:
-            return bool(error.code() == grpc.StatusCode.UNAUTHENTICATED)
-        return False
-
-    wait_until(old_key_ends, "the end of the old key")
+    wait_until(lambda: partner.is_refused([attended()]), "the end of the old key")
     assert partner.call([attended()], key=renewed).results
     page = stack.circles("keys", "audit", "-n", "1000").stdout
     for word in ("key_rotated", "key_created", "authenticated", "refused"):

@@ -7,9 +7,7 @@ at the end, what was posted so far must have landed once, and the live figures m
 from __future__ import annotations
 
 import contextlib
-import os
 import random
-import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,10 +17,9 @@ from typing import Any
 from circles.client import Client, ClientError
 
 from services.simulator.community import Community
-from tests.kills import landed_ids, live_figures, recount
+from tests.kills import kill, landed_ids, live_figures, recount
 from tests.partners import Partner, wait_until_quiet
 from tests.soak.progress import Progress
-from tests.stacks import Stack, wait_until
 
 WITHOUT = ("dagster-*",)
 VICTIMS = ("ingestion", "landing", "engagement", "live", "kafka", "postgres")
@@ -48,7 +45,8 @@ class Kills:
         progress.counts[victim] += 1
         with _noted(progress, f"kill {progress.done} ({victim})"), ThreadPoolExecutor(1) as pool:
             posting = pool.submit(self._post, part, is_streaming)
-            _kill(self.partner.stack, victim, rng.uniform(0, LATEST_SECONDS))
+            time.sleep(rng.uniform(0, LATEST_SECONDS))
+            kill(self.partner.stack, victim)
             assert posting.result() == len(part)
         if progress.done % KILLS_PER_CHECK == 0:
             self.check()
@@ -75,13 +73,3 @@ def _noted(progress: Progress, words: str) -> Iterator[None]:
         yield
     except (AssertionError, ClientError) as error:
         progress.findings.append(f"{words}: {error!r}"[:300])
-
-
-def _kill(stack: Stack, victim: str, after_seconds: float) -> None:
-    """Returns when there is another in its place. What needs the last victim may be coming back still."""
-    time.sleep(after_seconds)
-    wait_until(lambda: stack.pid(victim) is not None, f"a running {victim}")
-    pid = stack.pid(victim)
-    if pid is not None:
-        os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: stack.pid(victim) not in (None, pid) and stack.is_healthy(victim), f"a new {victim}")

@@ -9,9 +9,7 @@ from pathlib import Path
 
 from tests.partners import Partner, new_partner
 from tests.soak.progress import Progress
-from tests.stacks import Stack, free_ports
-
-OUR_PREFIXES = ("CIRCLES_", "DAGSTER_", "DBT_", "SUPERVISOR_")
+from tests.stacks import Stack, bare_environment, free_ports
 
 
 class CannotRun(Exception):
@@ -39,8 +37,7 @@ def running(folder: Path, progress: Progress, without: Sequence[str]) -> Iterato
 
 def stack_of(folder: Path, progress: Progress) -> Stack:
     """Its settings become those of this process; none of whoever runs it count."""
-    environment = os.environ  # noqa: TID251
-    for name in [name for name in environment if name.startswith(OUR_PREFIXES)]:
-        del environment[name]
-    environment["CIRCLES_HOME"] = str(folder / "home")
-    return Stack(folder / "home", dict(environment), progress.ports)
+    environment = {**bare_environment(), "CIRCLES_HOME": str(folder / "home")}
+    os.environ.clear()  # noqa: TID251
+    os.environ.update(environment)  # noqa: TID251
+    return Stack(folder / "home", environment, progress.ports)

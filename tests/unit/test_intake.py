@@ -17,62 +17,35 @@ from circles.participation.v1.participation_service_pb2 import PostParticipation
 
 from services.ingestion.doors import Door, doors
 from services.ingestion.envelopes import body_hash, signed
-from services.ingestion.intake import Intake, Taken
-from services.ingestion.keys import Tenant
-from services.ingestion.outbox import Round
-from services.ingestion.pseudonyms import Pseudonymiser
-from services.ingestion.recent import Recent
+from services.ingestion.intake import Taken
 from services.ingestion.responses import post_response, stream_response
 from tests.fakes.bad_input import answered, attended, bad_events, good_events
+from tests.fakes.desk import Desk
 
 DOORS = {door.topic.event.full_name: door for door in doors()}
-TENANT = Tenant("a-tenant", common.DATA_CLASS_LIVE)
 BAD = list(bad_events())
 T = TypeVar("T")
 
 
-class OneRound:
-    """An outbox whose round never leaves."""
+class Events(Desk):
+    """A desk that takes events as their partner's unary call."""
 
     def __init__(self) -> None:
-        self.only = Round()
+        super().__init__(seal=lambda data: b"sealed:" + data)
 
-    def round(self) -> Round:
-        return self.only
-
-
-class Desk:
-    """An intake to hand batches to."""
-
-    def __init__(self) -> None:
-        self.outbox = OneRound()
-        self.recent = Recent(1000)
-        outbox: Any = self.outbox
-        self.intake = Intake(
-            Pseudonymiser(bytes(32)),
-            self.recent,
-            outbox,
-            seal=lambda data: b"sealed:" + data,
-            max_events=500,
-            max_event_bytes=32 * 1024,
-        )
-
-    def take(self, *events: Any) -> Taken:
+    def post(self, *events: Any) -> Taken:
         door = door_of(events[0])
         data = door.post_request(events=events).SerializeToString()
-        return self.intake.take(door, door.post_request, TENANT, data)
-
-    def acknowledge(self, taken: Taken) -> None:
-        self.recent.add(TENANT.tenant_id, taken.fresh)
+        return self.take(door, door.post_request, data)
 
 
 def door_of(event: Any) -> Door:
     return DOORS[event.DESCRIPTOR.full_name]
 
 
-def at_a_desk(work: Callable[[Desk], T]) -> T:
+def at_a_desk(work: Callable[[Events], T]) -> T:
     async def run() -> T:
-        return work(Desk())
+        return work(Events())
 
     return asyncio.run(run())
 
@@ -86,8 +59,8 @@ def test_a_bad_event_is_refused_with_field_and_rule_and_its_neighbours_are_not(n
     (bad,) = [each for each in bad_events() if each.name == name]  # made now: some are about the time
     (neighbour,) = [event for event in good_events() if type(event) is type(bad.event)]
 
-    def work(desk: Desk) -> Taken:
-        return desk.take(neighbour, type(bad.event).FromString(bad.event.SerializeToString()))
+    def work(desk: Events) -> Taken:
+        return desk.post(neighbour, type(bad.event).FromString(bad.event.SerializeToString()))
 
     taken = at_a_desk(work)
     assert set(taken.others) == {1} and taken.count_acknowledged == 1
@@ -99,14 +72,14 @@ def test_a_bad_event_is_refused_with_field_and_rule_and_its_neighbours_are_not(n
 
 
 def test_an_event_is_known_when_kafka_has_it_and_not_before() -> None:
-    def work(desk: Desk) -> list[int]:
+    def work(desk: Events) -> list[int]:
         event = attended()
         copies = [type(event).FromString(event.SerializeToString()) for _ in range(4)]
         copies[3].session_attended.minutes = 9
-        first = desk.take(copies[0])
-        second = desk.take(copies[1])
+        first = desk.post(copies[0])
+        second = desk.post(copies[1])
         desk.acknowledge(first)
-        third, fourth = desk.take(copies[2]), desk.take(copies[3])
+        third, fourth = desk.post(copies[2]), desk.post(copies[3])
         assert not second.others
         return [
             third.others[0].status,
@@ -119,11 +92,11 @@ def test_an_event_is_known_when_kafka_has_it_and_not_before() -> None:
 
 
 def test_a_late_event_is_accepted_and_flagged() -> None:
-    def work(desk: Desk) -> tuple[Taken, list[bytes]]:
+    def work(desk: Events) -> tuple[Taken, list[bytes]]:
         late = attended()
         late.occurred_at.FromSeconds(int(time.time()) - 8 * 86_400)
-        taken = desk.take(attended(), late)
-        return taken, [each.value for each in desk.outbox.only.envelopes()]
+        taken = desk.post(attended(), late)
+        return taken, [each.value for each in desk.records()]
 
     taken, (value,) = at_a_desk(work)
     assert taken.others[1].is_late and taken.others[1].status == common.EVENT_STATUS_ACCEPTED
@@ -135,8 +108,8 @@ def test_an_unknown_instrument_is_deferred_with_everything_that_replay_needs() -
     event = answered()
     event.questionnaire_answered.instrument = "new-scale"
 
-    def work(desk: Desk) -> tuple[Taken, list[Any]]:
-        return desk.take(event), desk.outbox.only.envelopes()
+    def work(desk: Events) -> tuple[Taken, list[Any]]:
+        return desk.post(event), desk.records()
 
     taken, (record,) = at_a_desk(work)
     assert taken.others[0].status == common.EVENT_STATUS_DEFERRED and taken.count_acknowledged == 1
@@ -150,10 +123,10 @@ def test_an_unknown_instrument_is_deferred_with_everything_that_replay_needs() -
 
 
 def test_a_field_of_a_newer_contract_is_kept_under_the_operators_key() -> None:
-    def work(desk: Desk) -> list[Any]:
+    def work(desk: Events) -> list[Any]:
         newer = type(attended()).FromString(attended().SerializeToString() + bytes([0x82, 0x7D, 3]) + b"new")
-        desk.take(newer)
-        return desk.outbox.only.envelopes()
+        desk.post(newer)
+        return desk.records()
 
     (record,) = at_a_desk(work)
     (accepted,) = ParticipationEventEnvelope.FromString(record.value).events
@@ -164,10 +137,10 @@ def test_a_field_of_a_newer_contract_is_kept_under_the_operators_key() -> None:
 
 
 def test_a_response_cut_by_hand_is_what_protobuf_reads() -> None:
-    def work(desk: Desk) -> Taken:
+    def work(desk: Events) -> Taken:
         bad = attended()
         bad.group_ref = "a b"
-        return desk.take(*[attended() for _ in range(200)], bad, attended())
+        return desk.post(*[attended() for _ in range(200)], bad, attended())
 
     taken = at_a_desk(work)
     results = PostParticipationEventsResponse.FromString(post_response(taken)).results
@@ -183,10 +156,10 @@ def test_a_response_cut_by_hand_is_what_protobuf_reads() -> None:
 
 
 def test_a_batch_of_refusals_sends_nothing() -> None:
-    def work(desk: Desk) -> Taken:
+    def work(desk: Events) -> Taken:
         bad = attended()
         bad.event_id = str(uuid.uuid4()).upper()
-        return desk.take(bad)
+        return desk.post(bad)
 
     taken = at_a_desk(work)
     assert taken.round is None and taken.event_ids == [b""]

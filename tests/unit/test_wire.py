@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from circles.common.v1 import common_pb2
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,62 +20,35 @@ from services.ingestion import kernels, wire
 from services.ingestion.doors import Door, doors
 from services.ingestion.envelopes import body_hash
 from services.ingestion.errors import CallError
-from services.ingestion.intake import Intake, Taken
-from services.ingestion.keys import Tenant
-from services.ingestion.outbox import Round
+from services.ingestion.intake import Taken
 from services.ingestion.pseudonyms import Pseudonymiser
-from services.ingestion.recent import Recent
 from tests.fakes.bad_input import attended
+from tests.fakes.desk import Desk
 from tests.fakes.random_events import random_event
 
-TENANT = Tenant("a-tenant", common_pb2.DATA_CLASS_LIVE)
 DOORS = doors()
 
 
-class OneRound:
-    """An outbox whose round never leaves."""
+def take(desk: Desk, door: Door, data: bytes) -> Taken | str:
+    """The result, which counts as acknowledged, or the reason of a failed call."""
+    try:
+        taken = desk.take(door, door.stream_request, data)
+    except CallError as error:
+        return error.reason
+    desk.acknowledge(taken)
+    return taken
 
-    def __init__(self) -> None:
-        self.only = Round()
 
-    def round(self) -> Round:
-        return self.only
-
-
-class Desk:
-    """An intake, and what it has put into its round."""
-
-    def __init__(self) -> None:
-        self.outbox = OneRound()
-        self.recent = Recent(100_000)
-        outbox: Any = self.outbox
-        self.intake = Intake(
-            Pseudonymiser(bytes(32)),
-            self.recent,
-            outbox,
-            seal=lambda data: data,
-            max_events=500,
-            max_event_bytes=32_768,
-        )
-
-    def take(self, door: Door, data: bytes) -> Taken | str:
-        try:
-            taken = self.intake.take(door, door.stream_request, TENANT, data)
-        except CallError as error:
-            return error.reason
-        self.recent.add(TENANT.tenant_id, taken.fresh)
-        return taken
-
-    def sent(self, door: Door) -> dict[int, dict[str, bytes]]:
-        """Accepted events by partition and id, as they stand in envelopes."""
-        found: dict[int, dict[str, bytes]] = {}
-        for record in self.outbox.only.envelopes():
-            if record.topic == door.topic.name:
-                envelope: Any = door.topic.message_class.FromString(record.value)
-                assert envelope.SerializeToString() == record.value
-                ids = {each.event.event_id: each.SerializeToString() for each in envelope.events}
-                found.setdefault(record.partition, {}).update(ids)
-        return found
+def sent(desk: Desk, door: Door) -> dict[int, dict[str, bytes]]:
+    """Accepted events by partition and id, as they stand in envelopes."""
+    found: dict[int, dict[str, bytes]] = {}
+    for record in desk.records():
+        if record.topic == door.topic.name:
+            envelope: Any = door.topic.message_class.FromString(record.value)
+            assert envelope.SerializeToString() == record.value
+            ids = {each.event.event_id: each.SerializeToString() for each in envelope.events}
+            found.setdefault(record.partition, {}).update(ids)
+    return found
 
 
 @pytest.mark.parametrize("door", DOORS, ids=lambda door: door.domain)
@@ -104,8 +76,8 @@ def _outcome(door: Door, requests: list[bytes]) -> tuple[Any, int]:
 
     async def run() -> Any:
         desk = Desk()
-        answers = [_told(desk.take(door, data)) for data in requests]
-        return answers, desk.sent(door)
+        answers = [_told(take(desk, door, data)) for data in requests]
+        return answers, sent(desk, door)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(wire.Found, "event_ids", counted)
@@ -168,11 +140,11 @@ def test_lengths_that_are_longer_than_they_need_are_not_read_at_once(domain: str
 
     async def run() -> tuple[Taken | str, Any]:
         desk = Desk()
-        return desk.take(door, data), desk.sent(door)
+        return take(desk, door, data), sent(desk, door)
 
-    taken, sent = asyncio.run(run())
+    taken, records = asyncio.run(run())
     assert isinstance(taken, Taken) and taken.count_acknowledged == 1
-    ((accepted,),) = [list(each.values()) for each in sent.values()]
+    ((accepted,),) = [list(each.values()) for each in records.values()]
     assert b"grp_" in accepted and len(taken.fresh) == 1
     found = wire.Reader(door.topic, door.stream_request.DESCRIPTOR)
     names = Pseudonymiser(bytes(32)).names("t")

@@ -6,9 +6,7 @@ What is sent to them is `rows` and `events`; everything is ended when the run en
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -27,11 +25,10 @@ from tests.benchmarks.ingestion.events import write_requests
 from tests.benchmarks.ingestion.gateway import LIFT_LIMITS, filled_in
 from tests.benchmarks.ingestion.golang import FOLDER, CannotRun, build
 from tests.benchmarks.ingestion.rows import COLLECTOR, CONFLUENT, GATEWAY, GUARDS_OFF, KAFKA_PYTHON, Row
-from tests.stacks import SERVERS_ONLY, Stack, free_ports, wait_until
+from tests.stacks import SERVERS_ONLY, Stack, bare_environment, free_ports, is_open, wait_until
 
 REPOSITORY = FOLDER.parents[2]
 TENANT = "bench"
-OUR_PREFIXES = ("CIRCLES_", "DAGSTER_", "DBT_", "SUPERVISOR_")
 OTLP_METHOD = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
 OUR_METHODS = {
     "unary": f"/{bare.SERVICE}/{bare.METHOD}",
@@ -179,7 +176,7 @@ class Bench:
                 stderr=subprocess.STDOUT,
             )
         self.ending.callback(_end, process)
-        wait_until(lambda: process.poll() is not None or _is_open(port), f"{name} on its port")
+        wait_until(lambda: process.poll() is not None or is_open(port), f"{name} on its port")
         if process.poll() is not None:
             raise CannotRun(f"{name} ended as soon as it was started:\n{log.read_text()[-2000:]}")
         return process.pid
@@ -197,25 +194,13 @@ def bench() -> Iterator[Bench]:
     generator = build("load")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that `finally` is reached
     with tempfile.TemporaryDirectory(prefix="circles-bench-") as folder, ExitStack() as ending:
-        stack = Stack(Path(folder) / "home", _bare_environment())
+        stack = Stack(Path(folder) / "home", bare_environment())
         ending.callback(stack.down)
         options = [each for each in SERVERS_ONLY if each != "--without=ingestion"]
         result = stack.up(*options)
         if result.returncode != 0:
             raise CannotRun(f"circles up failed:\n{result.stdout[-2000:]}\n{result.stderr[-4000:]}")
         yield Bench(stack, Path(folder), generator, ending)
-
-
-def _bare_environment() -> dict[str, str]:
-    """No CIRCLES_ setting of whoever runs the benchmark."""
-    environment = os.environ  # noqa: TID251
-    return {name: value for name, value in environment.items() if not name.startswith(OUR_PREFIXES)}
-
-
-def _is_open(port: int) -> bool:
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-        return True
-    return False
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
