@@ -15,7 +15,7 @@ from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
-from services.ingestion.pseudonyms import KINDS, Names, NotAReference
+from services.ingestion.pseudonyms import KINDS, THINGS, Names, NotAReference
 from services.ingestion.rules import (
     EARLIEST_SECONDS,
     TIMESTAMP,
@@ -28,12 +28,8 @@ from services.ingestion.rules import (
 
 MAX_REMEMBERED_TEXTS = 50_000
 
-
-NAMES = sorted(set(KINDS.values()))
-"""The order in which a function takes its pseudonyms."""
-
 Admit = Callable[[Any, Sequence[Names], float], tuple[str, int, str] | None]
-"""`admit(event, names in the order of NAMES, latest_seconds)`: None unless the event keeps every rule, and
+"""`admit(event, names in the order of `THINGS`, latest_seconds)`: None unless the event keeps every rule, and
 then it is as it was. Otherwise its references are replaced, and what is asked of it again and again comes
 back: event_id, seconds since 1970, and what its topic is partitioned by beside the tenant."""
 
@@ -99,7 +95,7 @@ def _compile(event: Descriptor, kind: FieldDescriptor, partitioned_by: str) -> A
     result = f"{values['event_id']}, {values['occurred_at']}, {values[partitioned_by]}"
     source = [
         "def admit(event, names, latest):",
-        f" {', '.join(NAMES)} = names",
+        f" {', '.join(THINGS)} = names",
         " try:",
         *writer.lines,
         " except (Doubt, NotAReference):",

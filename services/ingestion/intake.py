@@ -25,7 +25,7 @@ from circles.common.v1.common_pb2 import (
 from circles.failures.v1 import failed_event_pb2
 from google.protobuf.message import DecodeError
 
-from services.ingestion.compiled import NAMES, admitters
+from services.ingestion.compiled import admitters
 from services.ingestion.doors import Door
 from services.ingestion.envelopes import (
     Envelope,
@@ -40,7 +40,7 @@ from services.ingestion.errors import unreadable, wrong_size
 from services.ingestion.instruments import answer_violations, is_known
 from services.ingestion.keys import Tenant
 from services.ingestion.outbox import Outbox, Round
-from services.ingestion.pseudonyms import Pseudonymiser
+from services.ingestion.pseudonyms import THINGS, Pseudonymiser
 from services.ingestion.recent import Recent
 from services.ingestion.rules import MAX_FUTURE_SECONDS, text_rule, violation, violations
 from services.ingestion.wire import Found, Reader, References
@@ -186,7 +186,7 @@ class _OneByOne:
         self._topic = door.topic
         self._tenant = tenant
         names = intake.pseudonymiser.names(tenant.tenant_id)
-        self._names = [names[kind] for kind in NAMES]
+        self._names = [names[kind] for kind in THINGS]
         self._admitters = admitters(door.topic.event, door.topic.partitioned_by[1])
         self._known = intake.recent.of(tenant.tenant_id)
         now = time.time()

@@ -29,18 +29,15 @@ KINDS = {
 }
 """Kind of thing by field. Two fields of one kind share pseudonyms, so that a reply finds its act."""
 
-_is_reference = text_rule("reference").holds
-
-
-def _is_plain(text: str) -> bool:
-    """Whether a text is a reference at first sight: ASCII letters and digits, with three hyphens at most."""
-    parts = text.replace("-", "", 3)
-    return parts.isalnum() and text.isascii() and len(text) <= 64 and text[0] != "-"
-
+THINGS = sorted(set(KINDS.values()))
+"""Every kind of thing once; their order is that of tables and arguments elsewhere."""
 
 KEY_BYTES = 32
 MAX_REMEMBERED = 50_000
 """Of one tenant and kind: a bound on memory. A forgotten pseudonym is computed again."""
+
+
+_is_reference = text_rule("reference").holds
 
 
 class NotAReference(ValueError):
@@ -91,8 +88,7 @@ class Pseudonymiser:
         """The tenant's pseudonyms by kind of thing (a value of `KINDS`)."""
         known = self._names.get(tenant_id)
         if known is None:
-            kinds = sorted(set(KINDS.values()))
-            known = {kind: Names(self._derived_key(tenant_id, kind), kind) for kind in kinds}
+            known = {kind: Names(self._derived_key(tenant_id, kind), kind) for kind in THINGS}
             self._names[tenant_id] = known
         return known
 
@@ -115,3 +111,9 @@ class Pseudonymiser:
 @cache
 def _reference_fields(message: Descriptor) -> tuple[str, ...]:
     return tuple(field.name for field in message.fields if field.name in KINDS)
+
+
+def _is_plain(text: str) -> bool:
+    """Whether a text is a reference at first sight: ASCII letters and digits, with three hyphens at most."""
+    parts = text.replace("-", "", 3)
+    return parts.isalnum() and text.isascii() and len(text) <= 64 and text[0] != "-"

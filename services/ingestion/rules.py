@@ -307,10 +307,12 @@ def _number_rule(field: FieldDescriptor) -> Rule:
     return Rule(words, lambda value: low <= value <= high and -math.inf < value < math.inf)
 
 
+WITHOUT_PARTICIPANT = ("session_held", "session_cancelled", "event_retracted")
+"""Kinds of participation that are nobody's act, as the rule in the protos says."""
+
 _PYTHON = {
     "participation_event.participant": (
-        "{0}.participant_ref != '' or "
-        "{0}.WhichOneof('kind') in ('session_held', 'session_cancelled', 'event_retracted')"
+        f"{{0}}.participant_ref != '' or {{0}}.WhichOneof('kind') in {WITHOUT_PARTICIPANT}"
     ),
     "reply_posted.other_act": "{0}.in_reply_to_act_ref != {0}.act_ref",
     "questionnaire_answered.items_or_total": "{0}.HasField('total') != bool({0}.items)",

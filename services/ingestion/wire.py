@@ -38,8 +38,15 @@ from services.ingestion.kernels import (
     START,
     TIME,
 )
-from services.ingestion.pseudonyms import KINDS, Names, NotAReference
-from services.ingestion.rules import TIMESTAMP, bounds_of, codes_of, may_be_absent, message_rules
+from services.ingestion.pseudonyms import KINDS, THINGS, Names, NotAReference
+from services.ingestion.rules import (
+    TIMESTAMP,
+    WITHOUT_PARTICIPANT,
+    bounds_of,
+    codes_of,
+    may_be_absent,
+    message_rules,
+)
 from services.kafka.topics import Topic, topic
 
 FIRST_ROWS = 1024
@@ -78,7 +85,7 @@ class References:
     def __init__(self, topic: Topic, tenant_id: str, names: dict[str, Names]) -> None:
         self._topic = topic
         self._tenant_id = tenant_id
-        self._names = [names[kind] for kind in _THINGS]
+        self._names = [names[kind] for kind in THINGS]
         self._count = 0
         self._allocate(FIRST_ROWS)
 
@@ -115,14 +122,14 @@ class References:
         place = slice(first, self._count)
         padded = b"".join(text.ljust(MAX_REFERENCE_BYTES, b"\0") for text, _, _ in good)
         self.texts[place] = np.frombuffer(padded, np.uint8).reshape(-1, MAX_REFERENCE_BYTES)
-        self.lengths[place] = [len(text) * len(_THINGS) + thing for text, thing, _ in good]
+        self.lengths[place] = [len(text) * len(THINGS) + thing for text, thing, _ in good]
         pseudonyms = b"".join(pseudonym for _, _, pseudonym in good)
         self.pseudonyms[place] = np.frombuffer(pseudonyms, np.uint8).reshape(-1, PSEUDONYM_BYTES)
         self.partitions[place] = [self._partition(thing, pseudonym) for _, thing, pseudonym in good]
         kernels.insert(self.slots, self.texts, self.lengths, first, self._count)
 
     def _partition(self, thing: int, pseudonym: bytes) -> int:
-        if _THINGS[thing] != KINDS[self._topic.partitioned_by[1]]:
+        if THINGS[thing] != KINDS[self._topic.partitioned_by[1]]:
             return 0  # nobody asks
         return partition_of(self._topic, self._tenant_id, pseudonym.decode())
 
@@ -152,7 +159,7 @@ def warm_up() -> None:
     for door in doors():
         request: Any = GetMessageClass(door.post.input_type)()
         request.events.add()
-        references = References(door.topic, "", {kind: Names(bytes(32), kind) for kind in _THINGS})
+        references = References(door.topic, "", {kind: Names(bytes(32), kind) for kind in THINGS})
         found = Reader(door.topic, door.post.input_type).read(
             request.SerializeToString(), 500, references, 0, 1
         )
@@ -258,8 +265,6 @@ class Written:
 
 # From the contract to tables ------------------------------------------------------------------------------
 
-_THINGS = sorted(set(KINDS.values()))
-
 
 def _shape(topic: Topic) -> Shape:
     message = topic.event
@@ -296,7 +301,7 @@ def _describe_kind(shape: Shape, event: Descriptor, kind: FieldDescriptor) -> No
     shape.roles[kind.number] = KIND
     shape.must_differ[kind.number] = bool(rules)
     if any(rule.rule_id == "participation_event.participant" for rule in message_rules(event)):
-        is_free = kind.name in ("session_held", "session_cancelled", "event_retracted")
+        is_free = kind.name in WITHOUT_PARTICIPANT
         shape.needs_participant[kind.number] = (
             0 if is_free else event.fields_by_name["participant_ref"].number
         )
@@ -323,7 +328,7 @@ def _role(field: FieldDescriptor) -> tuple[int, int]:
     elif field.name == "event_id":
         role = EVENT_ID
     elif field.name in KINDS:
-        role, detail = REFERENCE, _THINGS.index(KINDS[field.name])
+        role, detail = REFERENCE, THINGS.index(KINDS[field.name])
     elif field.enum_type is not None:
         role, detail = CODE, sum(1 << number for number in codes_of(field) if 0 <= number < 63)
     elif field.type == FieldDescriptor.TYPE_UINT32 and not may_be_absent(field) and bounds_of(field).low <= 0:

@@ -12,8 +12,8 @@ import protovalidate
 import pytest
 from circles.groups.v1 import group_event_pb2
 
-from services.ingestion.compiled import NAMES, admitters
-from services.ingestion.pseudonyms import Pseudonymiser
+from services.ingestion.compiled import admitters
+from services.ingestion.pseudonyms import THINGS, Pseudonymiser
 from services.ingestion.rules import violations
 from services.kafka.topics import Topic, event_topics
 from tests.fakes.random_events import random_event
@@ -21,7 +21,7 @@ from tests.fakes.random_events import random_event
 CORPUS = 1500
 EVENT_TOPICS = list(event_topics())
 PSEUDONYMISER = Pseudonymiser(bytes(32))
-OURS = [PSEUDONYMISER.names("a-tenant")[kind] for kind in NAMES]
+OURS = [PSEUDONYMISER.names("a-tenant")[kind] for kind in THINGS]
 
 
 @pytest.mark.parametrize("topic", EVENT_TOPICS, ids=lambda topic: topic.name)
