@@ -107,11 +107,6 @@ def _varint(number: int) -> bytes:
 _VARINTS = [_varint(number) for number in range(2048)]
 
 
-def events_tag(topic_name: str) -> int:
-    """The tag of an event in the topic's envelope."""
-    return _EVENTS_TAGS[topic_name][0]
-
-
 _EVENTS_TAGS = {
     topic.name: bytes([topic.message.fields_by_name["events"].number << 3 | 2]) for topic in event_topics()
 }

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from circles.common.v1.common_pb2 import (
     EVENT_STATUS_ACCEPTED,
     EVENT_STATUS_CONFLICT,
@@ -32,16 +33,16 @@ from services.ingestion.envelopes import (
     Marks,
     body_hash,
     entry_bytes,
-    events_tag,
     partition_of,
     signed,
 )
 from services.ingestion.errors import unreadable, wrong_size
 from services.ingestion.instruments import answer_violations, is_known
+from services.ingestion.kernels import INDEX
 from services.ingestion.keys import Tenant
 from services.ingestion.outbox import Outbox, Round
 from services.ingestion.pseudonyms import THINGS, Pseudonymiser
-from services.ingestion.recent import Recent
+from services.ingestion.recent import NO_EVENTS, Recent, event_row
 from services.ingestion.rules import MAX_FUTURE_SECONDS, text_rule, violation, violations
 from services.ingestion.wire import Found, Reader, References
 from services.kafka.topics import topic
@@ -56,14 +57,13 @@ _is_uuid = text_rule("lower_uuid").holds
 class Taken:
     """A batch that was taken. What is in `round` counts when that is acknowledged, and not before."""
 
-    event_ids: list[bytes]
-    """As sent; empty where it was not a UUID."""
+    count_events: int
     sequence: int = 0
     """Of a stream's batch."""
     others: dict[int, EventResult] = field(default_factory=dict)
     """Results that say more than ACCEPTED, by index."""
-    fresh: dict[bytes, int] = field(default_factory=dict)
-    """Body hash of each event that goes to Kafka now, by event_id."""
+    fresh: np.ndarray = field(default_factory=lambda: NO_EVENTS)
+    """The events that go to Kafka now, as `recent` keeps them, in the order of their indexes."""
     round: Round | None = None
     """None when there is nothing to send."""
     taken_at: float = field(default_factory=time.perf_counter)
@@ -71,13 +71,13 @@ class Taken:
     def counts(self) -> Counter[str]:
         """Events by status, as `accepted`; without those that there are none of."""
         others = Counter(_WORDS[each.status] for each in self.others.values())
-        others["accepted"] += len(self.event_ids) - len(self.others)
+        others["accepted"] += self.count_events - len(self.others)
         return +others
 
     @property
     def count_acknowledged(self) -> int:
         stored_nowhere = (EVENT_STATUS_REFUSED, EVENT_STATUS_CONFLICT)
-        return len(self.event_ids) - sum(each.status in stored_nowhere for each in self.others.values())
+        return self.count_events - sum(each.status in stored_nowhere for each in self.others.values())
 
 
 class Intake:
@@ -101,15 +101,15 @@ class Intake:
         self.max_events = max_events
         self.max_event_bytes = max_event_bytes
         self._readers: dict[str, Reader] = {}
-        self._references: dict[tuple[str, str], References] = {}
+        self._references: dict[str, References] = {}
 
     def take(self, door: Door, request_class: Any, tenant: Tenant, data: bytes) -> Taken:
         """Takes a request's bytes. Raises CallError when they are no request, or hold too few or too many."""
         now = time.time()
         found = self._reader(door, request_class).read(
             data,
-            self.max_events,
-            self._references_of(door, tenant),
+            self._references_of(tenant.tenant_id),
+            self.recent.known(tenant.tenant_id),
             int(now - door.late_after_seconds) + 1,
             int(now) + MAX_FUTURE_SECONDS,
         )
@@ -117,63 +117,37 @@ class Intake:
             request = _parsed(request_class, data)
             if not 1 <= len(request.events) <= self.max_events:
                 raise wrong_size(len(request.events), self.max_events)
-            taken = Taken([b""] * len(request.events), getattr(request, "sequence", 0))
+            taken = Taken(len(request.events), getattr(request, "sequence", 0))
             _OneByOne(self, door, tenant, taken).add(enumerate(request.events))
             return taken
         return self._take_found(door, request_class, tenant, found)
 
     def _take_found(self, door: Door, request_class: Any, tenant: Tenant, found: Found) -> Taken:
-        taken = Taken([b""] * len(found.places), found.sequence)
-        ids = self._usual_ids(tenant, found)
-        doubtful = found.doubtful()
+        taken = Taken(found.count_events, found.sequence)
         event_class = door.event
         # All are parsed before any is taken: what cannot be parsed ends the call.
-        events = [(i, _parsed(event_class, found.bytes_of(i), request_class)) for i in doubtful]
-        if ids:
-            self._put(door, tenant, found, ids, taken)
-        if events:
-            _OneByOne(self, door, tenant, taken).add(events)
+        doubtful = [(i, _parsed(event_class, found.bytes_of(i), request_class)) for i in found.doubtful()]
+        if found.count_good:
+            written = found.write()
+            taken.fresh, taken.round = written.events, self.outbox.round()
+            entries = taken.round.entries(door.topic, tenant)
+            for partition, some in written.entries():
+                entries.setdefault(partition, []).append(some)
+        if doubtful:
+            _OneByOne(self, door, tenant, taken).add(doubtful)
         return taken
-
-    def _usual_ids(self, tenant: Tenant, found: Found) -> list[bytes]:
-        """Ids of the good events, without those that Kafka has had: of them something is to be said."""
-        ids = found.event_ids()
-        for known in self.recent.of(tenant.tenant_id):
-            if not known.keys().isdisjoint(ids):
-                good = found.is_good.nonzero()[0].tolist()
-                for index, event_id in zip(good, ids, strict=True):
-                    if event_id in known:
-                        found.is_good[index] = 0
-                ids = found.event_ids()
-        return ids
-
-    def _put(self, door: Door, tenant: Tenant, found: Found, ids: list[bytes], taken: Taken) -> None:
-        """The good events of `found` into the filling round."""
-        written = found.write(events_tag(door.topic.name), door.topic.partitions)
-        taken.fresh = dict(zip(ids, written.hashes(), strict=True))
-        taken.round = self.outbox.round()
-        entries = taken.round.entries(door.topic, tenant)
-        for partition, count, octets in written.entries():
-            entries.setdefault(partition, []).append((count, octets))
-        if len(ids) == len(taken.event_ids):
-            taken.event_ids = ids
-        else:
-            for index, event_id in zip(found.is_good.nonzero()[0].tolist(), ids, strict=True):
-                taken.event_ids[index] = event_id
 
     def _reader(self, door: Door, request_class: Any) -> Reader:
         name = request_class.DESCRIPTOR.full_name
         known = self._readers.get(name)
         if known is None:
-            known = self._readers[name] = Reader(door.topic, request_class.DESCRIPTOR)
+            known = self._readers[name] = Reader(door.topic, request_class.DESCRIPTOR, self.max_events)
         return known
 
-    def _references_of(self, door: Door, tenant: Tenant) -> References:
-        key = (door.topic.name, tenant.tenant_id)
-        known = self._references.get(key)
+    def _references_of(self, tenant_id: str) -> References:
+        known = self._references.get(tenant_id)
         if known is None:
-            names = self.pseudonymiser.names(tenant.tenant_id)
-            known = self._references[key] = References(door.topic, tenant.tenant_id, names)
+            known = self._references[tenant_id] = References(tenant_id, self.pseudonymiser)
         return known
 
 
@@ -188,7 +162,7 @@ class _OneByOne:
         names = intake.pseudonymiser.names(tenant.tenant_id)
         self._names = [names[kind] for kind in THINGS]
         self._admitters = admitters(door.topic.event, door.topic.partitioned_by[1])
-        self._known = intake.recent.of(tenant.tenant_id)
+        self._fresh: list[tuple[int, int, int, int]] = []
         now = time.time()
         self._latest = now + MAX_FUTURE_SECONDS
         self._late_before = now - door.late_after_seconds
@@ -203,6 +177,9 @@ class _OneByOne:
                 self._refuse(index, event, violations(event))
             else:
                 self._admit(index, event, whole, *admitted[1:])
+        if self._fresh:
+            fresh = np.concatenate([self.taken.fresh, np.array(self._fresh, np.uint64)])
+            self.taken.fresh = fresh[fresh[:, INDEX].argsort()]
 
     def _admit(self, index: int, event: Any, whole: Any | None, seconds: int, reference: str) -> None:
         """An event that keeps its rules, and has its pseudonyms."""
@@ -223,15 +200,12 @@ class _OneByOne:
         partition = partition_of(self._topic, self._tenant.tenant_id, reference)
         entry = entry_bytes(self._topic.name, body, identity, marks)
         self._round().entries(self._topic, self._tenant).setdefault(partition, []).append((1, entry))
-        self.taken.event_ids[index] = event.event_id.encode()
-        self.taken.fresh[event.event_id.encode()] = identity
+        self._fresh.append(event_row(index, event.event_id, identity))
         if marks.is_late:
             self._say(index, event.event_id, EVENT_STATUS_ACCEPTED, is_late=True)
 
     def _is_known(self, index: int, event: Any, identity: int) -> bool:
-        newer, older = self._known
-        key = event.event_id.encode()
-        known = newer.get(key, older.get(key))
+        known = self._intake.recent.body_hash(self._tenant.tenant_id, event.event_id)
         if known == identity:
             self._say(index, event.event_id, EVENT_STATUS_DUPLICATE)
         elif known is not None:
@@ -245,7 +219,6 @@ class _OneByOne:
         self._say(index, event_id, EVENT_STATUS_REFUSED, violations=found)
 
     def _say(self, index: int, event_id: str, status: Any, **more: Any) -> None:
-        self.taken.event_ids[index] = event_id.encode()
         self.taken.others[index] = EventResult(index=index, event_id=event_id, status=status, **more)
 
     def _set_aside(self, index: int, event: Any, body: bytes, identity: int, marks: Marks) -> bool:

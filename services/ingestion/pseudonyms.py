@@ -56,19 +56,14 @@ class Names(dict[str, str]):
         self._prefix = f"{kind}_"
 
     def __missing__(self, reference: str) -> str:
-        pseudonym = self.made(reference)
-        if len(self) >= MAX_REMEMBERED:
-            self.clear()
-        self[reference] = pseudonym
-        return pseudonym
-
-    def made(self, reference: str) -> str:
-        """The same without remembering it."""
         if not (_is_plain(reference) or _is_reference(reference)):
             raise NotAReference
         hasher = self._keyed.copy()
         hasher.update(reference.encode())
-        return self._prefix + hasher.hexdigest()
+        if len(self) >= MAX_REMEMBERED:
+            self.clear()
+        pseudonym = self[reference] = self._prefix + hasher.hexdigest()
+        return pseudonym
 
 
 class Pseudonymiser:
@@ -88,7 +83,7 @@ class Pseudonymiser:
         """The tenant's pseudonyms by kind of thing (a value of `KINDS`)."""
         known = self._names.get(tenant_id)
         if known is None:
-            known = {kind: Names(self._derived_key(tenant_id, kind), kind) for kind in THINGS}
+            known = {kind: Names(self.key(tenant_id, kind), kind) for kind in THINGS}
             self._names[tenant_id] = known
         return known
 
@@ -104,7 +99,8 @@ class Pseudonymiser:
                 if reference:
                     setattr(message, field, self.pseudonym(tenant_id, KINDS[field], reference))
 
-    def _derived_key(self, tenant_id: str, kind: str) -> bytes:
+    def key(self, tenant_id: str, kind: str) -> bytes:
+        """The key of the tenant's pseudonyms of one kind of thing."""
         return hashlib.blake2b(f"{tenant_id}\0{kind}".encode(), key=self._key, digest_size=KEY_BYTES).digest()
 
 

@@ -29,7 +29,7 @@ from services.ingestion.recent import Recent
 from services.ingestion.room import Room
 from services.ingestion.sender import Sender
 from services.ingestion.servicers import Gateway, add_servicers
-from services.ingestion.wire import warm_up
+from services.ingestion.warm_up import warm_up
 from services.runtime.heartbeat import beat
 from services.runtime.settings import IngestionSettings, KafkaSettings, PostgresSettings, QuarantineSettings
 

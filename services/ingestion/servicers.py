@@ -88,7 +88,7 @@ class Gateway:
 
     def take(self, door: Door, request_class: Any, tenant: Tenant, data: bytes) -> Taken:
         taken = self.intake.take(door, request_class, tenant, data)
-        self.limits.take(tenant, len(taken.event_ids), len(data))
+        self.limits.take(tenant, taken.count_events, len(data))
         return taken
 
     async def acknowledged(self, tenant: Tenant, taken: Taken) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ from circles.common.v1 import common_pb2
 
 from services.ingestion.doors import Door
 from services.ingestion.intake import Intake, Taken
+from services.ingestion.kernels import HIGH, LOW
 from services.ingestion.keys import Tenant
 from services.ingestion.outbox import Round
 from services.ingestion.pseudonyms import Pseudonymiser
@@ -54,3 +56,9 @@ class Desk:
     def records(self) -> list[Any]:
         """What has been put into the round."""
         return self._outbox.only.envelopes()
+
+
+def fresh_ids(taken: Taken) -> list[str]:
+    """Ids of the events that go to Kafka."""
+    halves = taken.fresh[:, [HIGH, LOW]].tolist()
+    return [str(uuid.UUID(int=high << 64 | low)) for high, low in halves]

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import grpc
+import numpy as np
 import pytest
 from circles.common.v1 import common_pb2
 from google.rpc import error_details_pb2  # type: ignore[import-untyped]
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.ingestion import errors, tls
@@ -21,7 +23,7 @@ from services.ingestion.instruments import _read, instruments, is_known
 from services.ingestion.keys import Limits, Tenant
 from services.ingestion.limits import BURST_SECONDS, TenantLimits
 from services.ingestion.outbox import Outbox
-from services.ingestion.recent import Recent
+from services.ingestion.recent import Recent, event_row
 from services.ingestion.room import Room
 from services.ingestion.sender import NotAcknowledged
 from services.runtime.settings import IngestionSettings
@@ -73,15 +75,29 @@ def test_a_tenants_own_limit_wins_and_a_process_has_its_share() -> None:
     assert limits.open_stream(tenant()) and limits.open_stream(tenant("another"))
 
 
+@settings(deadline=None)  # the first call compiles
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 60)), max_size=200))
 def test_memory_is_bounded_and_knows_the_newest(posted: list[tuple[str, int]]) -> None:
     recent = Recent(20)
+
+    def known(who: str, number: int) -> bool:
+        found = recent.body_hash(who, str(uuid.UUID(int=number)))
+        assert found in (None, number)
+        return found is not None
+
     for who, number in posted:
-        recent.add(who, {b"%d" % number: number})
-        assert number in {known.get(b"%d" % number) for known in recent.of(who)}
-        assert sum(len(known) for each in "ab" for known in recent.of(each)) <= 20
+        recent.add(who, np.array([event_row(0, str(uuid.UUID(int=number)), number)], np.uint64))
+        assert known(who, number)
+        assert sum(known(each, other) for each in "ab" for other in range(61)) <= 20
     for who, number in posted[-10:]:
-        assert number in {known.get(b"%d" % number) for known in recent.of(who)}
+        assert known(who, number)
+
+
+def test_a_body_that_came_again_takes_the_place_of_the_first() -> None:
+    recent, event_id = Recent(100), str(uuid.uuid4())
+    for body in (7, 2**64 - 1):
+        recent.add("a", np.array([event_row(0, event_id, body)], np.uint64))
+    assert recent.body_hash("a", event_id) == 2**64 - 1
 
 
 def test_room_is_refused_to_calls_and_given_to_streams_in_turn() -> None:

@@ -20,7 +20,7 @@ from services.ingestion.envelopes import body_hash, signed
 from services.ingestion.intake import Taken
 from services.ingestion.responses import post_response, stream_response
 from tests.fakes.bad_input import answered, attended, bad_events, good_events
-from tests.fakes.desk import Desk
+from tests.fakes.desk import Desk, fresh_ids
 
 DOORS = {door.topic.event.full_name: door for door in doors()}
 BAD = list(bad_events())
@@ -68,7 +68,7 @@ def test_a_bad_event_is_refused_with_field_and_rule_and_its_neighbours_are_not(n
     assert result.status == common.EVENT_STATUS_REFUSED
     found = {(each.field, each.rule) for each in result.violations}
     assert any(field == bad.field and bad.words in rule for field, rule in found), found
-    assert set(taken.fresh) == {neighbour.event_id.encode()}
+    assert fresh_ids(taken) == [neighbour.event_id]
 
 
 def test_an_event_is_known_when_kafka_has_it_and_not_before() -> None:
@@ -137,22 +137,21 @@ def test_a_field_of_a_newer_contract_is_kept_under_the_operators_key() -> None:
 
 
 def test_a_response_cut_by_hand_is_what_protobuf_reads() -> None:
-    def work(desk: Events) -> Taken:
-        bad = attended()
-        bad.group_ref = "a b"
-        return desk.post(*[attended() for _ in range(200)], bad, attended())
-
-    taken = at_a_desk(work)
+    events = [attended() for _ in range(202)]
+    events[200].group_ref = "a b"
+    events[7].occurred_at.FromSeconds(int(time.time()) - 8 * 86_400)  # late, and accepted
+    taken = at_a_desk(lambda desk: desk.post(*events))
     results = PostParticipationEventsResponse.FromString(post_response(taken)).results
     assert [each.index for each in results] == list(range(202))
-    assert [each.event_id.encode() for each in results] == taken.event_ids
+    assert [each.event_id for each in results] == [each.event_id for each in events]
     assert [each.index for each in results if each.status != common.EVENT_STATUS_ACCEPTED] == [200]
+    assert [each.index for each in results if each.is_late] == [7]
     door = door_of(attended())
     answer = door.stream_response.FromString(
         stream_response(door, replace(taken, sequence=7), taken.count_acknowledged, 16)
     )
     assert (answer.acknowledged_sequence, answer.count_acknowledged, answer.window_batches) == (7, 201, 16)
-    assert [each.index for each in answer.results] == [200]
+    assert [each.index for each in answer.results] == [7, 200]
 
 
 def test_a_batch_of_refusals_sends_nothing() -> None:
@@ -162,4 +161,4 @@ def test_a_batch_of_refusals_sends_nothing() -> None:
         return desk.post(bad)
 
     taken = at_a_desk(work)
-    assert taken.round is None and taken.event_ids == [b""]
+    assert taken.round is None and fresh_ids(taken) == [] and taken.others[0].event_id == ""

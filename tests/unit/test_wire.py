@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import uuid
+import zlib
 from typing import Any
 
 import numpy as np
@@ -21,12 +22,15 @@ from services.ingestion.doors import Door, doors
 from services.ingestion.envelopes import body_hash
 from services.ingestion.errors import CallError
 from services.ingestion.intake import Taken
-from services.ingestion.pseudonyms import Pseudonymiser
+from services.ingestion.pseudonyms import THINGS, Pseudonymiser
+from services.ingestion.recent import Recent
+from services.ingestion.responses import post_response
 from tests.fakes.bad_input import attended
 from tests.fakes.desk import Desk
 from tests.fakes.random_events import random_event
 
 DOORS = doors()
+PSEUDONYMISER = Pseudonymiser(bytes(range(32)))
 
 
 def take(desk: Desk, door: Door, data: bytes) -> Taken | str:
@@ -66,13 +70,12 @@ def test_batches_and_single_events_come_to_the_same(door: Door, monkeypatch: pyt
 def _outcome(door: Door, requests: list[bytes]) -> tuple[Any, int]:
     """Answers and what was sent; and how many events were read as good at once."""
     usual = 0
-    read = wire.Found.event_ids
+    write = wire.Found.write
 
-    def counted(found: wire.Found) -> list[bytes]:
+    def counted(found: wire.Found) -> wire.Written:
         nonlocal usual
-        ids = read(found)
-        usual += len(ids)
-        return ids
+        usual += found.count_good
+        return write(found)
 
     async def run() -> Any:
         desk = Desk()
@@ -80,7 +83,7 @@ def _outcome(door: Door, requests: list[bytes]) -> tuple[Any, int]:
         return answers, sent(desk, door)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(wire.Found, "event_ids", counted)
+        patch.setattr(wire.Found, "write", counted)
         return asyncio.run(run()), usual
 
 
@@ -88,7 +91,8 @@ def _told(taken: Taken | str) -> Any:
     if isinstance(taken, str):
         return taken
     others = {index: each.SerializeToString(deterministic=True) for index, each in taken.others.items()}
-    return taken.sequence, taken.event_ids, others, taken.fresh, taken.count_acknowledged
+    fresh = taken.fresh.tolist()
+    return taken.sequence, taken.count_events, others, fresh, taken.count_acknowledged, post_response(taken)
 
 
 def _request(door: Door, rng: random.Random, sequence: int) -> bytes:
@@ -146,28 +150,85 @@ def test_lengths_that_are_longer_than_they_need_are_not_read_at_once(domain: str
     assert isinstance(taken, Taken) and taken.count_acknowledged == 1
     ((accepted,),) = [list(each.values()) for each in records.values()]
     assert b"grp_" in accepted and len(taken.fresh) == 1
-    found = wire.Reader(door.topic, door.stream_request.DESCRIPTOR)
-    names = Pseudonymiser(bytes(32)).names("t")
-    read = found.read(data, 500, wire.References(door.topic, "t", names), 1, 2**33)
+    reader = wire.Reader(door.topic, door.stream_request.DESCRIPTOR, 500)
+    read = reader.read(data, wire.References("t", Pseudonymiser(bytes(32))), Recent(1).known("t"), 1, 2**33)
     assert read is not None and read.doubtful() == [0]
 
 
+def row_of(references: wire.References, text: bytes, thing: int) -> int | None:
+    """Where the row of a reference begins; None when it is doubted."""
+    octets, place = np.frombuffer(text or b"\0", np.uint8), np.zeros(kernels.PLACE_COLUMNS, np.int32)
+    refs = np.array([[0, len(text), thing, 0, -1]], np.int32)
+    place[kernels.COUNT_REFS] = 1
+    while (made := kernels.make_references(octets, place, refs, *references.tables)) == kernels.NO_ROOM:
+        references.make_room()
+    slots, rows, *_ = references.tables
+    is_known = kernels.find_references(octets, place, refs, 1, 8, slots, rows)
+    assert is_known == (made != kernels.NO_REFERENCE)
+    return int(refs[0, kernels.ROW]) if is_known else None
+
+
+def pseudonym_of(references: wire.References, row: int) -> str:
+    return references.rows[row + kernels.ROW_PSEUDONYM : row + kernels.ROW_LENGTH].tobytes().decode()
+
+
 def test_references_are_remembered_beyond_their_first_table_and_forgotten_at_their_last() -> None:
-    (door,) = [each for each in DOORS if each.domain == "participation"]
-    names = Pseudonymiser(bytes(32)).names("t")
-    references = wire.References(door.topic, "t", names)
-    text = b"".join(b"%08d" % number for number in range(70_000))
-    octets = np.frombuffer(text, np.uint8)
-    thing = 2
-    for first in range(0, 70_000, 1000):
-        wanted = np.array([[8 * number, 8, thing] for number in range(first, first + 1000)], np.int32)
-        rows = references.rows(text, octets, wanted)
-        assert (rows >= 0).all() and len(set(rows.tolist())) == 1000
-        for number in (first, first + 999):
-            pseudonym = references.pseudonyms[rows[number - first]].tobytes().decode()
-            assert pseudonym == names["prt"][f"{number:08d}"]
-    newest = np.array([[8 * 69_999, 8, thing]] * 2, np.int32)
-    rows = references.rows(text, octets, newest)
-    assert rows[0] == rows[1] >= 0
-    bad = np.array([[0, 3, thing]], np.int32)
-    assert references.rows(b"a b", np.frombuffer(b"a b", np.uint8), bad).tolist() == [-1]
+    references, names = wire.References("t", PSEUDONYMISER), PSEUDONYMISER.names("t")["prt"]
+    thing, count = THINGS.index("prt"), wire.MAX_ROWS + 1000
+    rows = [row_of(references, b"%08d" % number, thing) for number in range(count)]
+    assert len(references.rows) == wire.MAX_ROWS * kernels.ROW_BYTES and len(set(rows)) == wire.MAX_ROWS
+    for number in (count - 1000, count - 1):
+        row = row_of(references, b"%08d" % number, thing)
+        assert row is not None and row == rows[number]
+        assert pseudonym_of(references, row) == names[f"{number:08d}"]
+
+
+@settings(deadline=None)
+@given(st.sampled_from(THINGS), st.text("abcXYZ0189-._:@ é", min_size=1, max_size=70))
+def test_a_row_is_what_the_library_makes_of_a_reference_and_never_of_anything_else(
+    thing: str, text: str
+) -> None:
+    references = wire.References("a-tenant", PSEUDONYMISER)
+    row = row_of(references, text.encode(), THINGS.index(thing))
+    if row is not None:
+        pseudonym = PSEUDONYMISER.pseudonym("a-tenant", thing, text)  # raises when it is no reference
+        assert pseudonym_of(references, row) == pseudonym
+        crc_at = row + kernels.ROW_CRC
+        crc = int.from_bytes(references.rows[crc_at : crc_at + kernels.CRC_BYTES].tobytes(), "little")
+        assert crc == zlib.crc32(f"a-tenant\0{pseudonym}".encode())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "g1",
+        "member-4711",
+        "user.123",
+        "urn:forum:7",
+        "a_b-c",
+        str(uuid.UUID(int=7)),
+        "X" * 64,
+        "forum.general",
+    ],
+)
+def test_usual_references_are_told_at_native_speed(text: str) -> None:
+    assert row_of(wire.References("t", PSEUDONYMISER), text.encode(), 0) is not None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "jane.com",
+        "www.example",
+        "HTTPS:x",
+        "mailto:x",
+        "i-am-not-well-today",
+        "-a",
+        "a b",
+        "X" * 65,
+        "a\n",
+    ],
+)
+def test_what_may_be_no_reference_is_doubted(text: str) -> None:
+    assert row_of(wire.References("t", PSEUDONYMISER), text.encode(), 0) is None
