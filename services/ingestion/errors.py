@@ -5,6 +5,7 @@ A single wrong event is no error of its call: it has its own result.
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -63,7 +64,11 @@ async def abort(context: Context, error: CallError) -> NoReturn:
     trailers: list[tuple[str, str | bytes]] = [("grpc-status-details-bin", status.SerializeToString())]
     if error.retry_seconds is not None:
         trailers.append(("grpc-retry-pushback-ms", str(error.retry_milliseconds)))
-    await context.abort(error.code, error.message, tuple(trailers))
+    try:
+        await context.abort(error.code, error.message, tuple(trailers))
+    except grpc.aio.InternalError as gone:
+        # The partner has gone and gRPC cannot send the status, which is no fault of ours.
+        raise asyncio.CancelledError from gone
     raise AssertionError("abort returned")
 
 

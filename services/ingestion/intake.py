@@ -22,6 +22,7 @@ from circles.common.v1.common_pb2 import (
     EVENT_STATUS_REFUSED,
     EventResult,
     EventStatus,
+    FieldViolation,
 )
 from circles.failures.v1 import failed_event_pb2
 from google.protobuf.message import DecodeError
@@ -44,8 +45,11 @@ from services.ingestion.outbox import Outbox, Round
 from services.ingestion.pseudonyms import THINGS, Pseudonymiser
 from services.ingestion.recent import NO_EVENTS, Recent, event_row
 from services.ingestion.rules import MAX_FUTURE_SECONDS, text_rule, violation, violations
-from services.ingestion.wire import Found, Reader, References
+from services.ingestion.wire import Reader, References, Written
 from services.kafka.topics import topic
+
+LARGEST_PARSED = 4
+"""Times the largest event: what is larger is refused unread, and its result has no event_id."""
 
 FAILED_EVENTS = "failed-events"
 ANSWER = "questionnaire_answered"
@@ -105,8 +109,8 @@ class Intake:
 
     def take(self, door: Door, request_class: Any, tenant: Tenant, data: bytes) -> Taken:
         """Takes a request's bytes. Raises CallError when they are no request, or hold too few or too many."""
-        now = time.time()
-        found = self._reader(door, request_class).read(
+        reader, now = self._reader(door, request_class), time.time()
+        found = reader.read(
             data,
             self._references_of(tenant.tenant_id),
             self.recent.known(tenant.tenant_id),
@@ -114,28 +118,46 @@ class Intake:
             int(now) + MAX_FUTURE_SECONDS,
         )
         if found is None:
-            request = _parsed(request_class, data)
-            if not 1 <= len(request.events) <= self.max_events:
-                raise wrong_size(len(request.events), self.max_events)
-            taken = Taken(len(request.events), getattr(request, "sequence", 0))
-            _OneByOne(self, door, tenant, taken).add(enumerate(request.events))
-            return taken
-        return self._take_found(door, request_class, tenant, found)
-
-    def _take_found(self, door: Door, request_class: Any, tenant: Tenant, found: Found) -> Taken:
-        taken = Taken(found.count_events, found.sequence)
-        event_class = door.event
+            taken, singly = self._split(reader, request_class, data)
+        else:
+            taken, singly = Taken(found.count_events, found.sequence), found.doubtful()
         # All are parsed before any is taken: what cannot be parsed ends the call.
-        doubtful = [(i, _parsed(event_class, found.bytes_of(i), request_class)) for i in found.doubtful()]
-        if found.count_good:
-            written = found.write()
-            taken.fresh, taken.round = written.events, self.outbox.round()
-            entries = taken.round.entries(door.topic, tenant)
-            for partition, some in written.entries():
-                entries.setdefault(partition, []).append(some)
-        if doubtful:
-            _OneByOne(self, door, tenant, taken).add(doubtful)
+        events = [(index, self._parsed(door, request_class, octets)) for index, octets in singly]
+        if found is not None and found.count_good:
+            self._put(door, tenant, found.write(), taken)
+        if events:
+            _OneByOne(self, door, tenant, taken).add(events)
         return taken
+
+    def _split(
+        self, reader: Reader, request_class: Any, data: bytes
+    ) -> tuple[Taken, list[tuple[int, bytes]]]:
+        """A request of an unusual shape, to be taken singly. It is not parsed as a whole: two million empty
+        events are 4 MiB, and several hundred when protobuf has made them into messages.
+        """
+        request = reader.split(data)
+        if request is None:
+            raise unreadable(request_class.DESCRIPTOR.full_name)
+        sequence, count, events = request
+        if not 1 <= count <= self.max_events:
+            raise wrong_size(count, self.max_events)
+        return Taken(count, sequence), list(enumerate(events))
+
+    def _parsed(self, door: Door, request_class: Any, octets: bytes) -> Any | None:
+        """An event; None when it is so large that it is not even looked at. Raises CallError."""
+        if len(octets) > LARGEST_PARSED * self.max_event_bytes:
+            return None
+        try:
+            return door.event.FromString(octets)
+        except DecodeError as error:
+            raise unreadable(request_class.DESCRIPTOR.full_name) from error
+
+    def _put(self, door: Door, tenant: Tenant, written: Written, taken: Taken) -> None:
+        """Into the filling round."""
+        taken.fresh, taken.round = written.events, self.outbox.round()
+        entries = taken.round.entries(door.topic, tenant)
+        for partition, some in written.entries():
+            entries.setdefault(partition, []).append(some)
 
     def _reader(self, door: Door, request_class: Any) -> Reader:
         name = request_class.DESCRIPTOR.full_name
@@ -168,8 +190,12 @@ class _OneByOne:
         self._late_before = now - door.late_after_seconds
 
     def add(self, events: Any) -> None:
-        """`events`: index and event, as parsed."""
+        """`events`: index and event, as parsed; None for one that is too large."""
         for index, event in events:
+            if event is None:
+                most = self._intake.max_event_bytes
+                self._say(index, "", EVENT_STATUS_REFUSED, violations=[_too_large("too many", most)])
+                continue
             whole = _whole_of_newer(event)
             kind = event.WhichOneof("kind")
             admitted = self._admitters[kind](event, self._names, self._latest) if kind is not None else None
@@ -191,8 +217,7 @@ class _OneByOne:
             identity, sealed = body_hash(octets), self._intake.seal(octets)
         most = self._intake.max_event_bytes
         if len(body) + len(sealed) > most:
-            words = f"at most {most} bytes, pseudonyms and unknown fields included"
-            self._refuse(index, event, [violation("event", f"{len(body) + len(sealed)} bytes", words)])
+            self._refuse(index, event, [_too_large(len(body) + len(sealed), most)])
             return
         marks = Marks(seconds < self._late_before, sealed)
         if self._is_known(index, event, identity) or self._set_aside(index, event, body, identity, marks):
@@ -273,9 +298,6 @@ def _whole_of_newer(event: Any) -> Any | None:
     return whole if event.ByteSize() != size else None
 
 
-def _parsed(message_class: Any, data: bytes, request_class: Any | None = None) -> Any:
-    """Raises CallError that names the request."""
-    try:
-        return message_class.FromString(data)
-    except DecodeError as error:
-        raise unreadable((request_class or message_class).DESCRIPTOR.full_name) from error
+def _too_large(size: object, most: int) -> FieldViolation:
+    words = f"at most {most} bytes, pseudonyms and unknown fields included"
+    return violation("event", f"{size} bytes", words)

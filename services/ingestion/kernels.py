@@ -21,8 +21,11 @@ ID_BYTES = 36
 MAX_CODE = 62
 MAX_NANOS = 999_999_999
 
-VARINT, LENGTH_FIRST = 0, 2
+VARINT, EIGHT_BYTES, LENGTH_FIRST, GROUP_START, GROUP_END, FOUR_BYTES = range(6)
 """Wire types."""
+
+SEQUENCE_TAG = 1 << 3 | VARINT
+"""Stream…Request.sequence."""
 
 # What a field is.
 NOTHING, EVENT_ID, TIME, REFERENCE, CODE, NUMBER, KIND = range(7)
@@ -479,7 +482,7 @@ def read(
     count = count_good = count_refs = 0
     parts[:] = 0
     if has_sequence:
-        if end < 2 or data[0] != 8:
+        if end < 2 or data[0] != SEQUENCE_TAG:
             return sequence, OTHER_SHAPE, 0
         sequence, position = varint(data, 1, end)
         if sequence < 0:
@@ -518,6 +521,53 @@ def read(
     for partition in range(1, len(parts)):
         parts[partition, PART_END] += parts[partition - 1, PART_END]
     return sequence, count, count_good
+
+
+@njit(cache=True)
+def split(data, has_sequence, events_tag, places):
+    """Where the events of a request of any shape lie, as protobuf would find them, and its sequence.
+
+    Returns the sequence and how many events there are, beyond the last of `places` too, or OTHER_SHAPE.
+    """
+    position, end, depth = 0, len(data), 0
+    sequence = ZERO
+    count = 0
+    while position < end:
+        tag, position = long_varint(data, position, end)
+        value, start = ZERO, position
+        kind = np.int64(tag & np.uint64(7))
+        if kind in (VARINT, LENGTH_FIRST):
+            value, start = long_varint(data, position, end)
+        if kind == LENGTH_FIRST:
+            if start < 0 or value > np.uint64(end - start):
+                return sequence, OTHER_SHAPE
+            position = start + np.int64(value)
+        else:
+            position = start + (8 if kind == EIGHT_BYTES else 4 if kind == FOUR_BYTES else 0)
+        depth += (kind == GROUP_START) - (kind == GROUP_END)
+        if start < 0 or position > end or depth < 0 or kind > FOUR_BYTES or tag < 8:
+            return sequence, OTHER_SHAPE
+        if depth == 0 and tag == events_tag:
+            if count < len(places):
+                places[count, START], places[count, END] = start, position
+            count += 1
+        elif depth == 0 and has_sequence and tag == SEQUENCE_TAG:
+            sequence = value
+    return sequence, count if depth == 0 else OTHER_SHAPE
+
+
+@njit(cache=True)
+def long_varint(data, position, end):
+    """A varint of up to ten bytes; where it ends is -1 when it does not."""
+    value = ZERO
+    for k in range(10):
+        if position < 0 or position + k >= end:
+            return value, -1
+        octet = np.uint64(data[np.uint64(position + k)])
+        value |= (octet & np.uint64(0x7F)) << np.uint64(7 * k)
+        if octet < 0x80:
+            return value, position + k + 1
+    return value, -1
 
 
 @njit(cache=True)

@@ -147,6 +147,18 @@ class Reader:
             return None
         return Found(octets, self._tag, references, self._scratch, sequence, count, count_good)
 
+    def split(self, data: bytes) -> tuple[int, int, list[bytes]] | None:
+        """Sequence and events of a request of any shape: how many, and the bytes of as many as may be posted.
+
+        None when the bytes are no request.
+        """
+        octets, places = np.frombuffer(data, np.uint8), self._scratch.places
+        sequence, count = kernels.split(octets, *self._request, places)
+        if count < 0:
+            return None
+        ends = places[:count][:, [START, END]].tolist()
+        return int(sequence), count, [data[start:end] for start, end in ends]
+
 
 class Found(NamedTuple):
     """A request as the kernels read it. Of a good event no more is to be said than that it is accepted."""
@@ -161,17 +173,16 @@ class Found(NamedTuple):
     count_events: int
     count_good: int
 
-    def doubtful(self) -> list[int]:
-        """Which events are to be taken by themselves."""
+    def doubtful(self) -> list[tuple[int, bytes]]:
+        """Index and bytes of the events that are to be taken by themselves."""
         if self.count_good == self.count_events:
             return []
-        indexes: list[int] = np.flatnonzero(self.scratch.is_good[: self.count_events] == 0).tolist()
-        return indexes
-
-    def bytes_of(self, index: int) -> bytes:
-        """One event as it was sent."""
-        start, end = self.scratch.places[index, START], self.scratch.places[index, END]
-        return self.octets[start:end].tobytes()
+        found = np.flatnonzero(self.scratch.is_good[: self.count_events] == 0)
+        places = self.scratch.places[found][:, [START, END]].tolist()
+        return [
+            (index, self.octets[start:end].tobytes())
+            for index, (start, end) in zip(found.tolist(), places, strict=True)
+        ]
 
     def write(self) -> Written:
         """The good events as they go to Kafka."""

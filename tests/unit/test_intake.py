@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeVar
 
+import psutil
 import pytest
 from circles.common.v1 import common_pb2 as common
 from circles.failures.v1 import failed_event_pb2
@@ -17,6 +18,7 @@ from circles.participation.v1.participation_service_pb2 import PostParticipation
 
 from services.ingestion.doors import Door, doors
 from services.ingestion.envelopes import body_hash, signed
+from services.ingestion.errors import CallError
 from services.ingestion.intake import Taken
 from services.ingestion.responses import post_response, stream_response
 from tests.fakes.bad_input import answered, attended, bad_events, good_events
@@ -162,3 +164,28 @@ def test_a_batch_of_refusals_sends_nothing() -> None:
 
     taken = at_a_desk(work)
     assert taken.round is None and fresh_ids(taken) == [] and taken.others[0].event_id == ""
+
+
+def test_two_million_empty_events_are_counted_and_not_made() -> None:
+    door = door_of(attended())
+    data = b"\x0a\0" * ((4 << 20) // 2)
+    before = psutil.Process().memory_info().rss
+
+    def work(desk: Events) -> None:
+        with pytest.raises(CallError, match="2097152 in the batch"):
+            desk.take(door, door.post_request, data)
+
+    at_a_desk(work)
+    assert psutil.Process().memory_info().rss - before < 50 << 20
+
+
+def test_an_event_beyond_all_measure_is_refused_unread_and_its_neighbour_is_not() -> None:
+    def work(desk: Events) -> Taken:
+        huge = answered(lambda event: event.questionnaire_answered.ClearField("total"))
+        for _ in range(70_000):
+            huge.questionnaire_answered.items.add(item=1)
+        return desk.post(huge, answered())
+
+    taken = at_a_desk(work)
+    assert [(each.field, each.value) for each in taken.others[0].violations] == [("event", "too many bytes")]
+    assert taken.others[0].status == common.EVENT_STATUS_REFUSED and len(fresh_ids(taken)) == 1

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from google.protobuf.message import DecodeError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -125,6 +126,35 @@ def _damaged(data: bytes, rng: random.Random) -> bytes:
     return data[:at] + rng.randbytes(2) + data[at:]
 
 
+@pytest.mark.parametrize("door", DOORS, ids=lambda door: door.domain)
+def test_a_request_is_split_where_protobuf_would(door: Door) -> None:
+    rng, reader = random.Random(door.domain), wire.Reader(door.topic, door.stream_request.DESCRIPTOR, 500)
+    count_read = 0
+    for number in range(400):
+        event = random_event(door.topic.event, rng, 0.3)
+        data = door.stream_request(sequence=number << 40, events=[event] * rng.randrange(4))
+        data = _damaged(data.SerializeToString(), rng) if number % 4 else data.SerializeToString()
+        try:
+            request = door.stream_request.FromString(data)
+        except DecodeError:
+            continue
+        found = reader.split(data)
+        assert found is not None
+        sequence, count, events = found
+        assert (sequence, count) == (request.sequence, len(request.events))
+        assert [door.event.FromString(each) for each in events] == list(request.events)
+        count_read += 1
+    assert count_read > 100
+
+
+@pytest.mark.parametrize(
+    "data", [b"\x08", b"\x08" + b"\xff" * 10, b"\x12\x05abc", b"\x0c", b"\x1b", b"\x1e", b"\0"]
+)
+def test_what_is_no_request_is_not_split(data: bytes) -> None:
+    (door,) = [each for each in DOORS if each.domain == "participation"]
+    assert wire.Reader(door.topic, door.stream_request.DESCRIPTOR, 500).split(data) is None
+
+
 @settings(deadline=None)  # the first call compiles
 @given(st.binary(max_size=200))
 def test_the_hash_is_the_librarys(data: bytes) -> None:
@@ -152,7 +182,7 @@ def test_lengths_that_are_longer_than_they_need_are_not_read_at_once(domain: str
     assert b"grp_" in accepted and len(taken.fresh) == 1
     reader = wire.Reader(door.topic, door.stream_request.DESCRIPTOR, 500)
     read = reader.read(data, wire.References("t", Pseudonymiser(bytes(32))), Recent(1).known("t"), 1, 2**33)
-    assert read is not None and read.doubtful() == [0]
+    assert read is not None and read.doubtful() == [(0, overlong)]
 
 
 def row_of(references: wire.References, text: bytes, thing: int) -> int | None:
