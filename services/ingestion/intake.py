@@ -257,6 +257,7 @@ class _OneByOne:
                 self._refuse(index, event, found)
             return bool(found)
         self._defer(event.event_id, body, identity, marks)
+        self._fresh.append(event_row(index, event.event_id, identity))
         words = "an instrument that is known here; the event is kept and can be replayed"
         shown = f"{answer.instrument} version {answer.instrument_version}"
         found = [violation(f"{ANSWER}.instrument", shown, words)]

@@ -206,8 +206,10 @@ ALL_32 = np.uint64(0xFFFFFFFF)
 
 @njit(cache=True)
 def quick_hash(data, position, length, start):
-    """For a hash table of ours: eight bytes at a time, each mixed downwards."""
-    value = np.uint64(start + 1) * PRIME_5 ^ np.uint64(length)
+    """For a hash table of ours: eight bytes at a time, each mixed downwards. With a secret start nobody
+    can make texts that share a slot.
+    """
+    value = np.uint64(start) + np.uint64(length) * PRIME_5
     while length >= 8:
         value = (value ^ read_word(data, position)) * PRIME_1
         value ^= value >> np.uint64(32)
@@ -325,14 +327,14 @@ def put_digest(data, position, length, keyed, out, at):
 
 
 # The memory of events -------------------------------------------------------------------------------------
-# An open hash table; a row whose WHO is 0 is free.
+# An open hash table; a row whose WHO is 0 is free. WHO is secret, so that nobody makes ids that share a row.
 
 
 @njit(cache=True)
 def place_of(table, who, high, low):
     """The row of an event, or the free one where it belongs."""
     mask = np.uint64(len(table) - 1)
-    slot = (high ^ rotate(low, 32) ^ who * PRIME_3) * PRIME_1
+    slot = xxh64_round(xxh64_round(who, high), low)
     slot = (slot ^ slot >> np.uint64(32)) & mask
     while table[slot, WHO] and not (
         table[slot, LOW] == low and table[slot, HIGH] == high and table[slot, WHO] == who
@@ -414,10 +416,10 @@ def is_word(data, position, length, least, most):
 
 
 @njit(cache=True)
-def slot_of(data, position, length, thing, slots, rows):
+def slot_of(data, position, length, thing, slots, rows, seed):
     """The slot of a reference, or the free one where it belongs."""
     mask = np.uint64(len(slots) - 1)
-    slot = quick_hash(data, position, length, thing) & mask
+    slot = quick_hash(data, position, length, seed + thing) & mask
     while slots[slot] >= 0:
         at = np.int64(slots[slot]) * ROW_BYTES
         is_like = rows[at + ROW_LENGTH] == length and rows[at + ROW_THING] == thing
@@ -453,12 +455,13 @@ def fill_row(rows, at, data, position, length, thing, prefixes, keyed, crc_start
 
 
 @njit(cache=True)
-def insert(slots, rows, count):
+def insert(slots, rows, seed, count):
     """The first `count` rows into the hash table."""
     mask = np.uint64(len(slots) - 1)
     for number in range(count):
         at = number * ROW_BYTES
-        slot = quick_hash(rows, at, np.int64(rows[at + ROW_LENGTH]), np.int64(rows[at + ROW_THING])) & mask
+        start = seed + np.int64(rows[at + ROW_THING])
+        slot = quick_hash(rows, at, np.int64(rows[at + ROW_LENGTH]), start) & mask
         while slots[slot] >= 0:
             slot = (slot + np.uint64(1)) & mask
         slots[slot] = number
@@ -470,7 +473,7 @@ def insert(slots, rows, count):
 @njit(cache=True)
 def read(
     data, has_sequence, events_tag, fields, kinds, kind_fields, partition_field, earliest, latest,
-    who, newer, older, slots, rows, used, prefixes, keyed, crc_start,
+    who, newer, older, slots, rows, seed, used, prefixes, keyed, crc_start,
     places, refs, ids, is_good, parts,
 ):  # fmt: skip
     """Notes of each event whether it is good, and of a good one where it lies and what is in it.
@@ -499,10 +502,10 @@ def read(
         kind = read_event(data, fields, kinds, kind_fields, earliest, latest, place, refs, ids[count])
         is_good[count] = 0
         if kind:
-            where = (data, place, refs, partition_field, len(parts), slots, rows)
+            where = (data, place, refs, partition_field, len(parts), slots, rows, seed)
             is_found = find_references(*where)
             if not is_found:
-                made = make_references(data, place, refs, slots, rows, used, prefixes, keyed, crc_start)
+                made = make_references(data, place, refs, slots, rows, seed, used, prefixes, keyed, crc_start)
                 if made == NO_ROOM:
                     return sequence, NO_ROOM, 0
                 is_found = made != NO_REFERENCE and find_references(*where)
@@ -690,12 +693,12 @@ def is_time(data, position, end, earliest, latest):
 
 
 @njit(cache=True)
-def find_references(data, place, refs, partition_field, count_partitions, slots, rows):
+def find_references(data, place, refs, partition_field, count_partitions, slots, rows, seed):
     """Whether each is known; notes their rows, and the event's partition."""
     first, count = place[FIRST_REF], place[COUNT_REFS]
     place[PARTITION] = -1
     for k in range(first, first + count):
-        slot = slot_of(data, refs[k, AT], refs[k, LENGTH], refs[k, THING], slots, rows)
+        slot = slot_of(data, refs[k, AT], refs[k, LENGTH], refs[k, THING], slots, rows, seed)
         if slots[slot] < 0:
             return False
         row = np.int64(slots[slot]) * ROW_BYTES
@@ -707,11 +710,11 @@ def find_references(data, place, refs, partition_field, count_partitions, slots,
 
 
 @njit(cache=True)
-def make_references(data, place, refs, slots, rows, used, prefixes, keyed, crc_start):
+def make_references(data, place, refs, slots, rows, seed, used, prefixes, keyed, crc_start):
     """A row for each that has none. NO_REFERENCE: one may be none; NO_ROOM: no row is left; else 0."""
     for k in range(place[FIRST_REF], place[FIRST_REF] + place[COUNT_REFS]):
         position, length, thing = refs[k, AT], refs[k, LENGTH], refs[k, THING]
-        slot = slot_of(data, position, length, thing, slots, rows)
+        slot = slot_of(data, position, length, thing, slots, rows, seed)
         if slots[slot] < 0:
             if not is_plain_reference(data, position, length):
                 return NO_REFERENCE

@@ -7,6 +7,7 @@ searched by `kernels`, a batch at a time.
 
 from __future__ import annotations
 
+import secrets
 import uuid
 
 import numpy as np
@@ -15,7 +16,7 @@ from services.ingestion import kernels
 from services.ingestion.kernels import EVENT_COLUMNS, HASH, WHO
 
 Known = tuple[int, np.ndarray, np.ndarray]
-"""A tenant's number, and the tables of newer and older events of all tenants."""
+"""A tenant's secret number, and the tables of newer and older events of all tenants."""
 
 NO_EVENTS = np.zeros((0, EVENT_COLUMNS), np.uint64)
 
@@ -68,8 +69,11 @@ class Recent:
                 self._newer.fill(0)
 
     def _number(self, tenant_id: str) -> int:
-        """From 1."""
-        return self._numbers.setdefault(tenant_id, len(self._numbers) + 1)
+        """Above 0."""
+        known = self._numbers.get(tenant_id)
+        if known is None:
+            known = self._numbers[tenant_id] = 1 + secrets.randbits(62)
+        return known
 
     def _table(self) -> np.ndarray:
         """Twice as many rows as events at least, and a power of two of them."""

@@ -9,6 +9,7 @@ tables that the contract becomes and the memory of references; the loops over by
 
 from __future__ import annotations
 
+import secrets
 import zlib
 from collections.abc import Iterable, Iterator
 from functools import cache
@@ -73,12 +74,13 @@ class References:
         self._making = (prefixes, keyed, zlib.crc32(f"{tenant_id}\0".encode()))
         """How a pseudonym and its partition begin."""
         self._used = np.zeros(1, np.int64)
+        self._seed = secrets.randbits(62)
         self._allocate(FIRST_ROWS)
 
     @property
     def tables(self) -> tuple[Any, ...]:
         """In the order in which the kernels take them."""
-        return (self._slots, self.rows, self._used, *self._making)
+        return (self._slots, self.rows, self._seed, self._used, *self._making)
 
     def make_room(self) -> None:
         """Doubles the table, or forgets all when it is as large as it may be."""
@@ -89,7 +91,7 @@ class References:
             return
         self._allocate(2 * count)
         self.rows[: len(rows)] = rows
-        kernels.insert(self._slots, self.rows, self._used[0])
+        kernels.insert(self._slots, self.rows, self._seed, self._used[0])
 
     def _allocate(self, count: int) -> None:
         self.rows = np.zeros(count * ROW_BYTES, np.uint8)

@@ -124,6 +124,20 @@ def test_an_unknown_instrument_is_deferred_with_everything_that_replay_needs() -
     assert b'"p1' not in failed.event_bytes and b"prt_" in failed.event_bytes
 
 
+def test_a_deferred_event_that_comes_again_is_a_duplicate() -> None:
+    event = answered(lambda event: setattr(event.questionnaire_answered, "instrument", "new-scale"))
+
+    def work(desk: Events) -> list[int]:
+        first, second = desk.post(event), desk.post(event)
+        desk.acknowledge(first)
+        third = desk.post(event)
+        assert len(desk.records()) == 2
+        return [each.others[0].status for each in (first, second, third)]
+
+    deferred = common.EVENT_STATUS_DEFERRED
+    assert at_a_desk(work) == [deferred, deferred, common.EVENT_STATUS_DUPLICATE]
+
+
 def test_a_field_of_a_newer_contract_is_kept_under_the_operators_key() -> None:
     def work(desk: Events) -> list[Any]:
         newer = type(attended()).FromString(attended().SerializeToString() + bytes([0x82, 0x7D, 3]) + b"new")

@@ -192,8 +192,8 @@ def row_of(references: wire.References, text: bytes, thing: int) -> int | None:
     place[kernels.COUNT_REFS] = 1
     while (made := kernels.make_references(octets, place, refs, *references.tables)) == kernels.NO_ROOM:
         references.make_room()
-    slots, rows, *_ = references.tables
-    is_known = kernels.find_references(octets, place, refs, 1, 8, slots, rows)
+    slots, rows, seed, *_ = references.tables
+    is_known = kernels.find_references(octets, place, refs, 1, 8, slots, rows, seed)
     assert is_known == (made != kernels.NO_REFERENCE)
     return int(refs[0, kernels.ROW]) if is_known else None
 
