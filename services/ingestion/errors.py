@@ -17,6 +17,7 @@ from google.rpc import error_details_pb2 as details  # type: ignore[import-untyp
 from google.rpc import status_pb2
 
 DOMAIN = "circles"
+LEAST_DELAY_SECONDS = 0.001
 
 Context = grpc.aio.ServicerContext[Any, Any]
 

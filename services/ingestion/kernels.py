@@ -38,10 +38,10 @@ ROLE, DETAIL = range(2)
 # whether its last two references must differ.
 EVENT_NEEDS, KIND_NEEDS, MUST_DIFFER = range(3)
 
-# Columns of `places`: where an event and its kind's message lie; its references; where it goes, and its size
-# and its kind's with pseudonyms.
-START, END, BODY_START, BODY_END, FIRST_REF, COUNT_REFS, PARTITION, SIZE, BODY_SIZE = range(9)
-PLACE_COLUMNS = 9
+# Columns of `places`: where an event and its kind's message lie; its kind, or 0 when it breaks a rule; its
+# references; where it goes, and its size and its kind's with pseudonyms.
+START, END, BODY_START, BODY_END, KIND_NUMBER, FIRST_REF, COUNT_REFS, PARTITION, SIZE, BODY_SIZE = range(10)
+PLACE_COLUMNS = 10
 
 # Columns of `refs`: where a reference lies, its kind of thing, which field of the event it is or 0, and where
 # its row begins.
@@ -331,11 +331,16 @@ def put_digest(data, position, length, keyed, out, at):
 
 
 @njit(cache=True)
+def first_place_of(table, who, high, low):
+    slot = xxh64_round(xxh64_round(who, high), low)
+    return (slot ^ slot >> np.uint64(32)) & np.uint64(len(table) - 1)
+
+
+@njit(cache=True)
 def place_of(table, who, high, low):
     """The row of an event, or the free one where it belongs."""
     mask = np.uint64(len(table) - 1)
-    slot = xxh64_round(xxh64_round(who, high), low)
-    slot = (slot ^ slot >> np.uint64(32)) & mask
+    slot = first_place_of(table, who, high, low)
     while table[slot, WHO] and not (
         table[slot, LOW] == low and table[slot, HIGH] == high and table[slot, WHO] == who
     ):
@@ -480,10 +485,50 @@ def read(
 
     Returns the sequence, how many events there are, or OTHER_SHAPE or NO_ROOM, and how many good ones.
     """
-    position, end, who = 0, len(data), np.uint64(who)
-    sequence = np.int64(0)
-    count = count_good = count_refs = 0
+    sequence, count, count_refs = read_events(
+        data, has_sequence, events_tag, fields, kinds, kind_fields, earliest, latest, places, refs, ids
+    )
     parts[:] = 0
+    if count < 0:
+        return sequence, count, 0
+    who = np.uint64(who)
+    look_ahead(data, refs, count_refs, slots, rows, seed, who, newer, older, ids, count, places)
+    count_good = 0
+    for i in range(count):
+        kind = places[i, KIND_NUMBER]
+        is_good[i] = 0
+        if not kind:
+            continue
+        where = (data, places, i, refs, partition_field, len(parts), slots, rows, seed)
+        is_found = find_references(*where)
+        if not is_found:
+            made = make_references(data, places, i, refs, slots, rows, seed, used, prefixes, keyed, crc_start)
+            if made == NO_ROOM:
+                return sequence, NO_ROOM, 0
+            is_found = made != NO_REFERENCE and find_references(*where)
+        high, low = ids[i, 0], ids[i, 1]
+        if (
+            is_found
+            and is_addressable(places, i, refs, kinds[kind, MUST_DIFFER])
+            and not is_in(newer, who, high, low)
+            and not is_in(older, who, high, low)
+        ):
+            is_good[i] = 1
+            count_good += 1
+            measure(places, i, refs, parts)
+    for partition in range(1, len(parts)):
+        parts[partition, PART_END] += parts[partition - 1, PART_END]
+    return sequence, count, count_good
+
+
+@njit(cache=True)
+def read_events(
+    data, has_sequence, events_tag, fields, kinds, kind_fields, earliest, latest, places, refs, ids
+):  # fmt: skip
+    """Notes where events and references lie. Returns the sequence and how many of both, or OTHER_SHAPE."""
+    position, end = 0, len(data)
+    sequence = np.int64(0)
+    count = count_refs = 0
     if has_sequence:
         if end < 2 or data[0] != SEQUENCE_TAG:
             return sequence, OTHER_SHAPE, 0
@@ -497,33 +542,30 @@ def read(
         if length < 0 or start + length > end:
             return sequence, OTHER_SHAPE, 0
         position = start + length
-        place = places[count]
-        place[START], place[END], place[FIRST_REF] = start, position, count_refs
-        kind = read_event(data, fields, kinds, kind_fields, earliest, latest, place, refs, ids[count])
-        is_good[count] = 0
-        if kind:
-            where = (data, place, refs, partition_field, len(parts), slots, rows, seed)
-            is_found = find_references(*where)
-            if not is_found:
-                made = make_references(data, place, refs, slots, rows, seed, used, prefixes, keyed, crc_start)
-                if made == NO_ROOM:
-                    return sequence, NO_ROOM, 0
-                is_found = made != NO_REFERENCE and find_references(*where)
-            high, low = ids[count, 0], ids[count, 1]
-            if (
-                is_found
-                and is_addressable(place, refs, kinds[kind, MUST_DIFFER])
-                and not is_in(newer, who, high, low)
-                and not is_in(older, who, high, low)
-            ):
-                is_good[count] = 1
-                count_good += 1
-                count_refs += place[COUNT_REFS]
-                measure(place, refs, parts)
+        places[count, START], places[count, END], places[count, FIRST_REF] = start, position, count_refs
+        kind = read_event(data, fields, kinds, kind_fields, earliest, latest, places, count, refs, ids)
+        places[count, KIND_NUMBER] = kind
+        count_refs += places[count, COUNT_REFS] if kind else 0
         count += 1
-    for partition in range(1, len(parts)):
-        parts[partition, PART_END] += parts[partition - 1, PART_END]
-    return sequence, count, count_good
+    return sequence, count, count_refs
+
+
+@njit(cache=True)
+def look_ahead(data, refs, count_refs, slots, rows, seed, who, newer, older, ids, count, places):
+    """Fetches what will be looked up and is far from the processor: many at a time, as nothing hangs on it.
+
+    One after the other, in the middle of other work, each would be waited for.
+    """
+    mask = np.uint64(len(slots) - 1)
+    for k in range(count_refs):
+        slot = quick_hash(data, refs[k, AT], refs[k, LENGTH], seed + refs[k, THING]) & mask
+        refs[k, ROW] = slots[slot]
+    for k in range(count_refs):
+        if refs[k, ROW] >= 0:
+            refs[k, ROW] = rows[np.int64(refs[k, ROW]) * ROW_BYTES + ROW_LENGTH]
+    for i in range(count):
+        slot = first_place_of(newer, who, ids[i, 0], ids[i, 1])
+        places[i, PARTITION] = (newer[slot, WHO] != 0) + (older[slot, WHO] != 0)
 
 
 @njit(cache=True)
@@ -574,12 +616,12 @@ def long_varint(data, position, end):
 
 
 @njit(cache=True)
-def read_event(data, fields, kinds, kind_fields, earliest, latest, place, refs, event_id):
+def read_event(data, fields, kinds, kind_fields, earliest, latest, places, i, refs, ids):
     """The event's kind, when it keeps every rule, its references apart; else 0."""
-    position, end = place[START], place[END]
+    position, end = places[i, START], places[i, END]
     last = kind = 0
     seen = np.int64(0)
-    place[COUNT_REFS] = 0
+    places[i, COUNT_REFS] = 0
     while position < end:
         tag, position = varint(data, position, end)
         number = tag >> 3
@@ -591,18 +633,18 @@ def read_event(data, fields, kinds, kind_fields, earliest, latest, place, refs, 
             return 0
         role = fields[number, ROLE]
         if role == EVENT_ID:
-            if not read_id(data, position, length, event_id):
+            if not read_id(data, position, length, ids, i):
                 return 0
         elif role == TIME:
             if not is_time(data, position, stop, earliest, latest):
                 return 0
         elif role == REFERENCE:
-            if not note_reference(position, length, fields[number, DETAIL], number, place, refs):
+            if not note_reference(position, length, fields[number, DETAIL], number, places, i, refs):
                 return 0
         elif role == KIND:
             kind = number
-            place[BODY_START], place[BODY_END] = position, stop
-            if not read_kind(data, kind_fields[number], kinds[number, KIND_NEEDS], place, refs):
+            places[i, BODY_START], places[i, BODY_END] = position, stop
+            if not read_kind(data, kind_fields, number, kinds[number, KIND_NEEDS], places, i, refs):
                 return 0
         else:
             return 0
@@ -614,9 +656,9 @@ def read_event(data, fields, kinds, kind_fields, earliest, latest, place, refs, 
 
 
 @njit(cache=True)
-def read_kind(data, fields, needed, place, refs):
+def read_kind(data, kind_fields, kind, needed, places, i, refs):
     """Whether the kind's message keeps every rule, its references apart."""
-    position, end = place[BODY_START], place[BODY_END]
+    position, end = places[i, BODY_START], places[i, BODY_END]
     last = 0
     seen = np.int64(0)
     while position < end:
@@ -624,22 +666,22 @@ def read_kind(data, fields, needed, place, refs):
         number = tag >> 3
         if tag < 0 or number <= last or number >= MAX_FIELD:
             return False
-        role = fields[number, ROLE]
+        role = kind_fields[kind, number, ROLE]
         value, position = varint(data, position, end)
         if value < 0 or tag & 7 != (LENGTH_FIRST if role == REFERENCE else VARINT):
             return False
         if role == REFERENCE:
             if position + value > end or not note_reference(
-                position, value, fields[number, DETAIL], 0, place, refs
+                position, value, kind_fields[kind, number, DETAIL], 0, places, i, refs
             ):
                 return False
             position += value
         elif value == 0:  # a zero is not on the wire
             return False
         elif role == CODE:
-            if value > MAX_CODE or not fields[number, DETAIL] >> value & 1:
+            if value > MAX_CODE or not kind_fields[kind, number, DETAIL] >> value & 1:
                 return False
-        elif role != NUMBER or value > fields[number, DETAIL]:
+        elif role != NUMBER or value > kind_fields[kind, number, DETAIL]:
             return False
         seen |= np.int64(1) << number
         last = number
@@ -647,17 +689,17 @@ def read_kind(data, fields, needed, place, refs):
 
 
 @njit(cache=True)
-def note_reference(position, length, thing, number, place, refs):
-    if length == 0 or length > MAX_REFERENCE_BYTES or place[COUNT_REFS] == MAX_REFS:
+def note_reference(position, length, thing, number, places, i, refs):
+    if length == 0 or length > MAX_REFERENCE_BYTES or places[i, COUNT_REFS] == MAX_REFS:
         return False
-    ref = refs[place[FIRST_REF] + place[COUNT_REFS]]
-    ref[AT], ref[LENGTH], ref[THING], ref[FIELD] = position, length, thing, number
-    place[COUNT_REFS] += 1
+    k = places[i, FIRST_REF] + places[i, COUNT_REFS]
+    refs[k, AT], refs[k, LENGTH], refs[k, THING], refs[k, FIELD] = position, length, thing, number
+    places[i, COUNT_REFS] += 1
     return True
 
 
 @njit(cache=True)
-def read_id(data, position, length, event_id):
+def read_id(data, position, length, ids, i):
     """The halves of a UUID in small letters."""
     if length != ID_BYTES:
         return False
@@ -668,7 +710,7 @@ def read_id(data, position, length, event_id):
             digit = DIGIT_OF[data[start + ID_DIGITS[16 * half + k]]]
             every |= digit
             value = value << np.uint64(4) | digit
-        event_id[half] = value
+        ids[i, half] = value
     for k in ID_HYPHENS:
         if data[start + k] != 45:
             return False
@@ -693,10 +735,10 @@ def is_time(data, position, end, earliest, latest):
 
 
 @njit(cache=True)
-def find_references(data, place, refs, partition_field, count_partitions, slots, rows, seed):
+def find_references(data, places, i, refs, partition_field, count_partitions, slots, rows, seed):
     """Whether each is known; notes their rows, and the event's partition."""
-    first, count = place[FIRST_REF], place[COUNT_REFS]
-    place[PARTITION] = -1
+    first, count = places[i, FIRST_REF], places[i, COUNT_REFS]
+    places[i, PARTITION] = -1
     for k in range(first, first + count):
         slot = slot_of(data, refs[k, AT], refs[k, LENGTH], refs[k, THING], slots, rows, seed)
         if slots[slot] < 0:
@@ -705,14 +747,14 @@ def find_references(data, place, refs, partition_field, count_partitions, slots,
         refs[k, ROW] = row
         if refs[k, FIELD] == partition_field:
             crc = read_part(rows, row + ROW_CRC, CRC_BYTES)
-            place[PARTITION] = crc % np.uint64(count_partitions)
+            places[i, PARTITION] = crc % np.uint64(count_partitions)
     return True
 
 
 @njit(cache=True)
-def make_references(data, place, refs, slots, rows, seed, used, prefixes, keyed, crc_start):
+def make_references(data, places, i, refs, slots, rows, seed, used, prefixes, keyed, crc_start):
     """A row for each that has none. NO_REFERENCE: one may be none; NO_ROOM: no row is left; else 0."""
-    for k in range(place[FIRST_REF], place[FIRST_REF] + place[COUNT_REFS]):
+    for k in range(places[i, FIRST_REF], places[i, FIRST_REF] + places[i, COUNT_REFS]):
         position, length, thing = refs[k, AT], refs[k, LENGTH], refs[k, THING]
         slot = slot_of(data, position, length, thing, slots, rows, seed)
         if slots[slot] < 0:
@@ -727,29 +769,28 @@ def make_references(data, place, refs, slots, rows, seed, used, prefixes, keyed,
 
 
 @njit(cache=True)
-def is_addressable(place, refs, must_differ):
+def is_addressable(places, i, refs, must_differ):
     """Whether the event has a partition, and its last two references differ where they must."""
-    last = place[FIRST_REF] + place[COUNT_REFS] - 1
-    return place[PARTITION] >= 0 and not (must_differ and refs[last, ROW] == refs[last - 1, ROW])
+    last = places[i, FIRST_REF] + places[i, COUNT_REFS] - 1
+    return places[i, PARTITION] >= 0 and not (must_differ and refs[last, ROW] == refs[last - 1, ROW])
 
 
 @njit(cache=True)
-def measure(place, refs, parts):
+def measure(places, i, refs, parts):
     """Sizes with pseudonyms, of the event, its kind's message, and its partition's part of the output."""
-    old = place[BODY_END] - place[BODY_START]
-    body, size = old, place[END] - place[START]
-    first = place[FIRST_REF]
-    for k in range(first, first + place[COUNT_REFS]):
+    old = places[i, BODY_END] - places[i, BODY_START]
+    body, size = old, places[i, END] - places[i, START]
+    first = places[i, FIRST_REF]
+    for k in range(first, first + places[i, COUNT_REFS]):
         more = PSEUDONYM_BYTES - refs[k, LENGTH]
         size += more
-        if refs[k, AT] > place[BODY_START]:
+        if refs[k, AT] > places[i, BODY_START]:
             body += more
     size += size_of_varint(body) - size_of_varint(old)
-    place[BODY_SIZE], place[SIZE] = body, size
+    places[i, BODY_SIZE], places[i, SIZE] = body, size
     accepted = accepted_size(size)
-    part = parts[place[PARTITION]]
-    part[COUNT] += 1
-    part[PART_END] += 1 + size_of_varint(accepted) + accepted
+    parts[places[i, PARTITION], COUNT] += 1
+    parts[places[i, PARTITION], PART_END] += 1 + size_of_varint(accepted) + accepted
 
 
 @njit(cache=True)
@@ -770,8 +811,7 @@ def write(data, places, refs, ids, is_good, rows, tag, parts, out, events):
     for i in range(len(places)):
         if not is_good[i]:
             continue
-        place = places[i]
-        at, size = starts[place[PARTITION]], place[SIZE]
+        at, size = starts[places[i, PARTITION]], places[i, SIZE]
         out[at] = tag
         at = put_varint(out, at + 1, accepted_size(size))
         hash_at = at + 1
@@ -779,8 +819,8 @@ def write(data, places, refs, ids, is_good, rows, tag, parts, out, events):
         at += BODY_HASH_BYTES
         out[at] = TAG_EVENT
         body = put_varint(out, at + 1, size)
-        at = write_event(data, place, refs, rows, out, body)
-        starts[place[PARTITION]] = at
+        at = write_event(data, places, i, refs, rows, out, body)
+        starts[places[i, PARTITION]] = at
         value = xxh64(out, body, at)
         events[n, INDEX], events[n, HIGH], events[n, LOW], events[n, HASH] = i, ids[i, 0], ids[i, 1], value
         for k in range(8):
@@ -789,19 +829,19 @@ def write(data, places, refs, ids, is_good, rows, tag, parts, out, events):
 
 
 @njit(cache=True)
-def write_event(data, place, refs, rows, out, at):
+def write_event(data, places, i, refs, rows, out, at):
     """Copies the event; a reference's length and text, and its kind's length, are replaced."""
-    position = place[START]
-    body_length_at = place[BODY_START] - size_of_varint(place[BODY_END] - place[BODY_START])
+    position = places[i, START]
+    body_length_at = places[i, BODY_START] - size_of_varint(places[i, BODY_END] - places[i, BODY_START])
     is_body_written = False
-    first = place[FIRST_REF]
-    for k in range(first, first + place[COUNT_REFS] + 1):
-        is_last = k == first + place[COUNT_REFS]
-        stop = place[END] if is_last else refs[k, AT] - 1  # a reference's length is one byte
+    first = places[i, FIRST_REF]
+    for k in range(first, first + places[i, COUNT_REFS] + 1):
+        is_last = k == first + places[i, COUNT_REFS]
+        stop = places[i, END] if is_last else refs[k, AT] - 1  # a reference's length is one byte
         if not is_body_written and body_length_at <= stop:
             at = copy(data, position, body_length_at, out, at)
-            at = put_varint(out, at, place[BODY_SIZE])
-            position = place[BODY_START]
+            at = put_varint(out, at, places[i, BODY_SIZE])
+            position = places[i, BODY_START]
             is_body_written = True
         at = copy(data, position, stop, out, at)
         if not is_last:

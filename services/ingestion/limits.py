@@ -7,13 +7,23 @@ waited for. What happens to a call over its limit is decided by `servicers`.
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from services.ingestion.keys import Limits, Tenant
 
 BURST_SECONDS = 2.0
 """A tenant that was quiet may post so many seconds' worth at once."""
+
+
+HOLD_SECONDS = 0.25
+"""A call over its limit is answered so much later: whoever repeats at once, and does not wait as told, would
+else keep the gateway busy with refusals, at the cost of others. What the limit allows meanwhile is not lost.
+"""
+
+MAX_HELD_BYTES = 4 * 1024 * 1024
+"""Of one tenant's calls that wait for their refusal; those beyond are refused at once."""
 
 
 class Bucket:
@@ -44,6 +54,7 @@ class TenantLimits:
         self._clock = clock
         self._buckets: dict[str, tuple[Limits, Bucket, Bucket]] = {}
         self._streams: Counter[str] = Counter()
+        self._held_bytes: Counter[str] = Counter()
 
     def owed_seconds(self, tenant: Tenant) -> float:
         """How long the tenant must wait before its next batch. 0: not at all."""
@@ -55,6 +66,19 @@ class TenantLimits:
         events, octets = self._of(tenant)
         events.take(count_events)
         octets.take(count_bytes)
+
+    @contextlib.contextmanager
+    def held(self, tenant: Tenant, size: int) -> Iterator[float]:
+        """For how many seconds a refusal of so many bytes waits; what waits counts for the block."""
+        held = self._held_bytes[tenant.tenant_id]
+        if held + size > MAX_HELD_BYTES:
+            yield 0.0
+            return
+        self._held_bytes[tenant.tenant_id] += size
+        try:
+            yield HOLD_SECONDS
+        finally:
+            self._held_bytes[tenant.tenant_id] -= size
 
     def open_stream(self, tenant: Tenant) -> bool:
         """Whether the tenant may have one more stream; if so it counts until `close_stream`."""

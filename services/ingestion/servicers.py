@@ -48,7 +48,7 @@ class Gateway:
         """The unary call. Answers when Kafka has every accepted event."""
         async with self._call(door, "post", context) as call:
             caller = await self.keys.caller(context)
-            self._refuse_over_limit(caller.tenant)
+            await self._refuse_over_limit(caller.tenant, len(data))
             with self.room.taken_now(len(data)):
                 taken = self.take(door, door.post_request, caller.tenant, data)
                 await self.acknowledged(caller.tenant, taken)
@@ -81,10 +81,13 @@ class Gateway:
                 # A traceback holds the request in its frames, up to 4 MiB until the collector comes by.
                 await errors.abort(context, error.with_traceback(None))
 
-    def _refuse_over_limit(self, tenant: Tenant) -> None:
+    async def _refuse_over_limit(self, tenant: Tenant, size: int) -> None:
+        """Raises CallError, after a while, when the tenant owes."""
         owed = self.limits.owed_seconds(tenant)
         if owed > 0:
-            raise errors.over_limit(tenant.tenant_id, owed)
+            with self.limits.held(tenant, size) as seconds:
+                await asyncio.sleep(seconds)
+            raise errors.over_limit(tenant.tenant_id, max(owed - seconds, errors.LEAST_DELAY_SECONDS))
 
     def take(self, door: Door, request_class: Any, tenant: Tenant, data: bytes) -> Taken:
         taken = self.intake.take(door, request_class, tenant, data)

@@ -21,7 +21,7 @@ from services.ingestion.envelopes import Envelope
 from services.ingestion.errors import CallError
 from services.ingestion.instruments import _read, instruments, is_known
 from services.ingestion.keys import Limits, Tenant
-from services.ingestion.limits import BURST_SECONDS, TenantLimits
+from services.ingestion.limits import BURST_SECONDS, HOLD_SECONDS, MAX_HELD_BYTES, TenantLimits
 from services.ingestion.outbox import Outbox
 from services.ingestion.recent import Recent, event_row
 from services.ingestion.room import Room
@@ -52,6 +52,18 @@ def test_no_tenant_gets_more_than_its_rate_and_its_burst(batches: list[tuple[int
             taken += count
         # One batch may be overdrawn.
         assert taken <= rate * (clock.now + BURST_SECONDS) + 500
+
+
+def test_refusals_wait_as_long_as_there_is_room_for_them() -> None:
+    limits = TenantLimits(Limits(), 1.0, Clock())
+    with (
+        limits.held(tenant(), MAX_HELD_BYTES) as first,
+        limits.held(tenant(), 1) as second,
+        limits.held(tenant("another"), 1) as others,
+    ):
+        assert (first, second, others) == (HOLD_SECONDS, 0.0, HOLD_SECONDS)
+    with limits.held(tenant(), 1) as again:
+        assert again == HOLD_SECONDS
 
 
 def test_what_is_owed_is_the_time_until_the_next_batch() -> None:

@@ -187,13 +187,13 @@ def test_lengths_that_are_longer_than_they_need_are_not_read_at_once(domain: str
 
 def row_of(references: wire.References, text: bytes, thing: int) -> int | None:
     """Where the row of a reference begins; None when it is doubted."""
-    octets, place = np.frombuffer(text or b"\0", np.uint8), np.zeros(kernels.PLACE_COLUMNS, np.int32)
+    octets, places = np.frombuffer(text or b"\0", np.uint8), np.zeros((1, kernels.PLACE_COLUMNS), np.int32)
     refs = np.array([[0, len(text), thing, 0, -1]], np.int32)
-    place[kernels.COUNT_REFS] = 1
-    while (made := kernels.make_references(octets, place, refs, *references.tables)) == kernels.NO_ROOM:
+    places[0, kernels.COUNT_REFS] = 1
+    while (made := kernels.make_references(octets, places, 0, refs, *references.tables)) == kernels.NO_ROOM:
         references.make_room()
     slots, rows, seed, *_ = references.tables
-    is_known = kernels.find_references(octets, place, refs, 1, 8, slots, rows, seed)
+    is_known = kernels.find_references(octets, places, 0, refs, 1, 8, slots, rows, seed)
     assert is_known == (made != kernels.NO_REFERENCE)
     return int(refs[0, kernels.ROW]) if is_known else None
 
