@@ -10,18 +10,19 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from google.protobuf.descriptor import Descriptor
 from google.protobuf.timestamp_pb2 import Timestamp
 from xxhash import xxh64_intdigest
 
+from services.ingestion.kernels import LENGTH_FIRST, TAG_BODY_HASH, TAG_EVENT, VARINT
 from services.kafka.topics import MAX_ENVELOPE_EVENTS, Topic, event_topics
 
 MAX_ENVELOPE_BYTES = 1024 * 1024
 
-# Wire tags: field number × 8 + wire type (0: varint, 1: eight bytes, 2: length first).
-_TAG_BODY_HASH = bytes([1 << 3 | 1])  # Accepted….body_hash
-_TAG_EVENT = bytes([2 << 3 | 2])  # Accepted….event
-_IS_LATE = bytes([3 << 3, 1])  # Accepted….is_late = true
-_TAG_SEALED_EVENT = bytes([4 << 3 | 2])  # Accepted….sealed_event
+# Wire tags: field number × 8 + wire type.
+_TAG_BODY_HASH, _TAG_EVENT = bytes([TAG_BODY_HASH]), bytes([TAG_EVENT])
+_IS_LATE = bytes([3 << 3 | VARINT, 1])  # Accepted….is_late = true
+_TAG_SEALED_EVENT = bytes([4 << 3 | LENGTH_FIRST])  # Accepted….sealed_event
 
 
 class Envelope(NamedTuple):
@@ -107,9 +108,12 @@ def _varint(number: int) -> bytes:
 _VARINTS = [_varint(number) for number in range(2048)]
 
 
-_EVENTS_TAGS = {
-    topic.name: bytes([topic.message.fields_by_name["events"].number << 3 | 2]) for topic in event_topics()
-}
+def tag_of_events(message: Descriptor) -> int:
+    """The tag of `events` in an envelope or a request."""
+    return message.fields_by_name["events"].number << 3 | LENGTH_FIRST
+
+
+_EVENTS_TAGS = {topic.name: bytes([tag_of_events(topic.message)]) for topic in event_topics()}
 
 
 def _portions(entries: Sequence[Entries]) -> Iterator[list[bytes]]:

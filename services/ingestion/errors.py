@@ -52,7 +52,7 @@ class CallError(Exception):
 
     @property
     def retry_milliseconds(self) -> int:
-        return max(1, round((self.retry_seconds or 0) * 1000))
+        return round(max(self.retry_seconds or 0, LEAST_DELAY_SECONDS) * 1000)
 
 
 async def abort(context: Context, error: CallError) -> NoReturn:

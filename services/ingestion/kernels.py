@@ -68,7 +68,7 @@ EVENT_COLUMNS = 4
 NO_REFERENCE, NO_ROOM = -1, -2
 OTHER_SHAPE = -1
 
-TAG_BODY_HASH, TAG_EVENT = 1 << 3 | 1, 2 << 3 | LENGTH_FIRST
+TAG_BODY_HASH, TAG_EVENT = 1 << 3 | EIGHT_BYTES, 2 << 3 | LENGTH_FIRST
 """Accepted….body_hash, eight bytes, and Accepted….event."""
 
 BODY_HASH_BYTES = 9
@@ -184,11 +184,12 @@ BLAKE2B_ORDERS = np.array(
         (13, 11, 7, 14, 12, 1, 3, 9, 5, 0, 15, 4, 8, 6, 2, 10),
         (6, 15, 14, 9, 11, 3, 0, 8, 12, 2, 13, 7, 1, 4, 10, 5),
         (10, 2, 8, 4, 7, 6, 1, 5, 15, 11, 9, 14, 3, 12, 13, 0),
-        (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15),
-        (14, 10, 4, 8, 9, 15, 13, 6, 1, 12, 0, 2, 11, 7, 5, 3),
     ],
     np.uint8,
 )
+BLAKE2B_ROUNDS = 12
+"""The first orders come again in the last two."""
+
 BLAKE2B_BLOCK_BYTES = 128
 DIGEST_BYTES = 16
 
@@ -292,7 +293,8 @@ def compress(state, words, count, is_last):
     v[12] ^= np.uint64(count)
     if is_last:
         v[14] = ~v[14]
-    for order in BLAKE2B_ORDERS:
+    for number in range(BLAKE2B_ROUNDS):
+        order = BLAKE2B_ORDERS[number % len(BLAKE2B_ORDERS)]
         for k in range(4):
             mix(v, k, k + 4, k + 8, k + 12, words[order[2 * k]], words[order[2 * k + 1]])
         for k in range(4):
@@ -303,25 +305,28 @@ def compress(state, words, count, is_last):
 
 
 @njit(cache=True)
+def block(data, position, length):
+    """At most 128 bytes as the words of a block, filled up with zeros."""
+    words = np.zeros(16, np.uint64)
+    for k in range(length):
+        words[k // 8] |= np.uint64(data[position + k]) << np.uint64(8 * (k % 8))
+    return words
+
+
+@njit(cache=True)
 def keyed_state(key, state):
     """BLAKE2b's state when it has read a key and nothing else."""
-    words = np.zeros(16, np.uint64)
-    for k in range(len(key)):
-        words[k // 8] |= np.uint64(key[k]) << np.uint64(8 * (k % 8))
     for k in range(8):
         state[k] = BLAKE2B_START[k]
     state[0] ^= np.uint64(0x01010000 ^ len(key) << 8 ^ DIGEST_BYTES)
-    compress(state, words, BLAKE2B_BLOCK_BYTES, False)
+    compress(state, block(key, 0, len(key)), BLAKE2B_BLOCK_BYTES, False)
 
 
 @njit(cache=True)
 def put_digest(data, position, length, keyed, out, at):
     """The keyed digest of at most a block as 32 hexadecimal digits."""
-    words = np.zeros(16, np.uint64)
-    for k in range(length):
-        words[k // 8] |= np.uint64(data[position + k]) << np.uint64(8 * (k % 8))
     state = keyed.copy()
-    compress(state, words, BLAKE2B_BLOCK_BYTES + length, True)
+    compress(state, block(data, position, length), BLAKE2B_BLOCK_BYTES + length, True)
     put_hex(state[0], out, at)
     put_hex(state[1], out, at + DIGEST_BYTES)
 
@@ -421,10 +426,15 @@ def is_word(data, position, length, least, most):
 
 
 @njit(cache=True)
+def first_slot_of(data, position, length, thing, slots, seed):
+    return quick_hash(data, position, length, seed + thing) & np.uint64(len(slots) - 1)
+
+
+@njit(cache=True)
 def slot_of(data, position, length, thing, slots, rows, seed):
     """The slot of a reference, or the free one where it belongs."""
     mask = np.uint64(len(slots) - 1)
-    slot = quick_hash(data, position, length, seed + thing) & mask
+    slot = first_slot_of(data, position, length, thing, slots, seed)
     while slots[slot] >= 0:
         at = np.int64(slots[slot]) * ROW_BYTES
         is_like = rows[at + ROW_LENGTH] == length and rows[at + ROW_THING] == thing
@@ -465,8 +475,8 @@ def insert(slots, rows, seed, count):
     mask = np.uint64(len(slots) - 1)
     for number in range(count):
         at = number * ROW_BYTES
-        start = seed + np.int64(rows[at + ROW_THING])
-        slot = quick_hash(rows, at, np.int64(rows[at + ROW_LENGTH]), start) & mask
+        length, thing = np.int64(rows[at + ROW_LENGTH]), np.int64(rows[at + ROW_THING])
+        slot = first_slot_of(rows, at, length, thing, slots, seed)
         while slots[slot] >= 0:
             slot = (slot + np.uint64(1)) & mask
         slots[slot] = number
@@ -554,11 +564,11 @@ def read_events(
 def look_ahead(data, refs, count_refs, slots, rows, seed, who, newer, older, ids, count, places):
     """Fetches what will be looked up and is far from the processor: many at a time, as nothing hangs on it.
 
-    One after the other, in the middle of other work, each would be waited for.
+    One after the other, in the middle of other work, each would be waited for. It is put where the next step
+    puts something else, because a compiler leaves out what nobody uses.
     """
-    mask = np.uint64(len(slots) - 1)
     for k in range(count_refs):
-        slot = quick_hash(data, refs[k, AT], refs[k, LENGTH], seed + refs[k, THING]) & mask
+        slot = first_slot_of(data, refs[k, AT], refs[k, LENGTH], refs[k, THING], slots, seed)
         refs[k, ROW] = slots[slot]
     for k in range(count_refs):
         if refs[k, ROW] >= 0:

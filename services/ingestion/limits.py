@@ -16,7 +16,6 @@ from services.ingestion.keys import Limits, Tenant
 BURST_SECONDS = 2.0
 """A tenant that was quiet may post so many seconds' worth at once."""
 
-
 HOLD_SECONDS = 0.25
 """A call over its limit is answered so much later: whoever repeats at once, and does not wait as told, would
 else keep the gateway busy with refusals, at the cost of others. What the limit allows meanwhile is not lost.

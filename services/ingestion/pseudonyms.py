@@ -4,7 +4,8 @@ replaced before anything is stored.
 Keyed BLAKE2b, one derived key per tenant and kind of thing: the same reference always becomes the
 same pseudonym within a tenant, and cannot be linked across tenants, or back, without the key. A
 safeguarding case's reference stays as sent, because the partner must recognise it. Which field of an
-event has which kind of thing is `KINDS`; `compiled` puts the pseudonyms in their places.
+event has which kind of thing is `KINDS`; `compiled` puts the pseudonyms in their places, and `wire` makes
+them by itself for whole batches.
 """
 
 from __future__ import annotations
@@ -36,7 +37,6 @@ KEY_BYTES = 32
 MAX_REMEMBERED = 50_000
 """Of one tenant and kind: a bound on memory. A forgotten pseudonym is computed again."""
 
-
 _is_reference = text_rule("reference").holds
 
 
@@ -56,7 +56,7 @@ class Names(dict[str, str]):
         self._prefix = f"{kind}_"
 
     def __missing__(self, reference: str) -> str:
-        if not (_is_plain(reference) or _is_reference(reference)):
+        if not _is_reference(reference):
             raise NotAReference
         hasher = self._keyed.copy()
         hasher.update(reference.encode())
@@ -107,9 +107,3 @@ class Pseudonymiser:
 @cache
 def _reference_fields(message: Descriptor) -> tuple[str, ...]:
     return tuple(field.name for field in message.fields if field.name in KINDS)
-
-
-def _is_plain(text: str) -> bool:
-    """Whether a text is a reference at first sight: ASCII letters and digits, with three hyphens at most."""
-    parts = text.replace("-", "", 3)
-    return parts.isalnum() and text.isascii() and len(text) <= 64 and text[0] != "-"

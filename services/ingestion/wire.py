@@ -19,14 +19,13 @@ import numpy as np
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from services.ingestion import kernels
-from services.ingestion.envelopes import Entries
+from services.ingestion.envelopes import Entries, tag_of_events
 from services.ingestion.kernels import (
     CODE,
     END,
     EVENT_COLUMNS,
     EVENT_ID,
     KIND,
-    LENGTH_FIRST,
     MAX_CODE,
     MAX_FIELD,
     MAX_REFS,
@@ -112,9 +111,9 @@ class Reader:
     """Reads requests of one domain and of one type."""
 
     def __init__(self, topic: Topic, request: Descriptor, max_events: int) -> None:
-        self._request = ("sequence" in request.fields_by_name, _tag(request.fields_by_name["events"]))
+        self._request = ("sequence" in request.fields_by_name, tag_of_events(request))
         self._tables = _tables(topic.name)
-        self._tag = _tag(topic.message.fields_by_name["events"])
+        self._tag = tag_of_events(topic.message)
         self._scratch = Scratch(
             places=np.zeros((max_events, PLACE_COLUMNS), np.int32),
             refs=np.zeros((max_events * MAX_REFS, REF_COLUMNS), np.int32),
@@ -291,7 +290,3 @@ def _role(field: FieldDescriptor) -> tuple[int, int]:
 def _message(kind: FieldDescriptor) -> Descriptor:
     assert kind.message_type is not None  # noqa: S101  # every kind is a message
     return kind.message_type
-
-
-def _tag(field: FieldDescriptor) -> int:
-    return field.number << 3 | LENGTH_FIRST
