@@ -140,9 +140,8 @@ def test_the_jars_are_pinned_and_name_no_host() -> None:
 
 
 def test_a_jar_that_is_not_the_pinned_one_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    forged = tmp_path / "kafka.jar"
-
     def fetched(context: object, jar: jars.Jar) -> Path:
+        forged = tmp_path / f"{jar.artifact}.jar"  # its own: jars are verified in several threads
         forged.write_text("not a jar")
         return forged
 
