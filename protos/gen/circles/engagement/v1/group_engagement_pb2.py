@@ -26,17 +26,15 @@ from circles.common.v1 import common_pb2 as circles_dot_common_dot_v1_dot_common
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n,circles/engagement/v1/group_engagement.proto\x12\x15\x63ircles.engagement.v1\x1a\x1e\x63ircles/common/v1/common.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc5\x03\n\x0fGroupEngagement\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x30\n\ndata_class\x18\x02 \x01(\x0e\x32\x1c.circles.common.v1.DataClass\x12\x10\n\x08group_id\x18\x03 \x01(\t\x12\x14\n\x0cwindow_hours\x18\x04 \x01(\r\x12)\n\x05\x61s_of\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12N\n\rcount_by_kind\x18\x06 \x03(\x0b\x32\x37.circles.engagement.v1.GroupEngagement.CountByKindEntry\x12!\n\x19\x63ount_active_participants\x18\x07 \x01(\x04\x12\x15\n\rcount_replies\x18\x08 \x01(\x04\x12\x19\n\x11\x63ount_attendances\x18\t \x01(\x04\x12\x10\n\x08topic_id\x18\n \x01(\t\x12\x17\n\x0fkafka_partition\x18\x0b \x01(\r\x12\x16\n\x0e\x61pplied_offset\x18\x0c \x01(\x03\x1a\x32\n\x10\x43ountByKindEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n,circles/engagement/v1/group_engagement.proto\x12\x15\x63ircles.engagement.v1\x1a\x1e\x63ircles/common/v1/common.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xef\x06\n\x10WindowEngagement\x12\x14\n\x0cwindow_hours\x18\x01 \x01(\r\x12\x14\n\x0c\x63ount_events\x18\x02 \x01(\x04\x12\x13\n\x0b\x63ount_posts\x18\x03 \x01(\x04\x12\x15\n\rcount_replies\x18\x04 \x01(\x04\x12\x13\n\x0b\x63ount_reads\x18\x05 \x01(\x04\x12\x17\n\x0f\x63ount_reactions\x18\x06 \x01(\x04\x12!\n\x19\x63ount_active_participants\x18\x07 \x01(\x04\x12\x17\n\x0f\x63ount_newcomers\x18\x08 \x01(\x04\x12\x17\n\x0f\x63ount_returning\x18\t \x01(\x04\x12\x16\n\x0e\x63ount_dropouts\x18\n \x01(\x04\x12\x16\n\x0e\x63ount_sessions\x18\x0b \x01(\x04\x12\x14\n\x0c\x63ount_places\x18\x0c \x01(\x04\x12\x19\n\x11\x63ount_attendances\x18\r \x01(\x04\x12\x15\n\rcount_threads\x18\x0e \x01(\x04\x12\x1e\n\x16\x63ount_threads_answered\x18\x0f \x01(\x04\x12!\n\x19\x63ount_threads_followed_1h\x18\x10 \x01(\x04\x12!\n\x19\x63ount_threads_answered_1h\x18\x11 \x01(\x04\x12\"\n\x1a\x63ount_threads_followed_24h\x18\x12 \x01(\x04\x12\"\n\x1a\x63ount_threads_answered_24h\x18\x13 \x01(\x04\x12\x1f\n\x17\x63ount_threads_moderated\x18\x14 \x01(\x04\x12\x13\n\x0b\x63ount_dyads\x18\x15 \x01(\x04\x12\x1e\n\x16\x63ount_dyads_reciprocal\x18\x16 \x01(\x04\x12\x1a\n\x12\x63ount_contributors\x18\x17 \x01(\x04\x12\x1a\n\x12\x63ount_posts_of_top\x18\x18 \x01(\x04\x12\'\n\x1a\x66irst_reply_median_seconds\x18\x19 \x01(\x04H\x00\x88\x01\x01\x12+\n\x1emoderator_reply_median_seconds\x18\x1a \x01(\x04H\x01\x88\x01\x01\x12\x1e\n\x11\x63ontribution_gini\x18\x1b \x01(\x01H\x02\x88\x01\x01\x42\x1d\n\x1b_first_reply_median_secondsB!\n\x1f_moderator_reply_median_secondsB\x14\n\x12_contribution_gini\"\xae\x02\n\x0fGroupEngagement\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x30\n\ndata_class\x18\x02 \x01(\x0e\x32\x1c.circles.common.v1.DataClass\x12\x10\n\x08group_id\x18\x03 \x01(\t\x12)\n\x05\x61s_of\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08topic_id\x18\n \x01(\t\x12\x17\n\x0fkafka_partition\x18\x0b \x01(\r\x12\x16\n\x0e\x61pplied_offset\x18\x0c \x01(\x03\x12\x38\n\x07windows\x18\r \x03(\x0b\x32\'.circles.engagement.v1.WindowEngagementJ\x04\x08\x04\x10\x05J\x04\x08\x06\x10\x07J\x04\x08\x07\x10\x08J\x04\x08\x08\x10\tJ\x04\x08\t\x10\nb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'circles.engagement.v1.group_engagement_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_GROUPENGAGEMENT_COUNTBYKINDENTRY']._loaded_options = None
-  _globals['_GROUPENGAGEMENT_COUNTBYKINDENTRY']._serialized_options = b'8\001'
-  _globals['_GROUPENGAGEMENT']._serialized_start=137
-  _globals['_GROUPENGAGEMENT']._serialized_end=590
-  _globals['_GROUPENGAGEMENT_COUNTBYKINDENTRY']._serialized_start=540
-  _globals['_GROUPENGAGEMENT_COUNTBYKINDENTRY']._serialized_end=590
+  _globals['_WINDOWENGAGEMENT']._serialized_start=137
+  _globals['_WINDOWENGAGEMENT']._serialized_end=1016
+  _globals['_GROUPENGAGEMENT']._serialized_start=1019
+  _globals['_GROUPENGAGEMENT']._serialized_end=1321
 # @@protoc_insertion_point(module_scope)
