@@ -1,0 +1,115 @@
+"""All groups of one partition: what is told reaches them, and what changed is written. Pure but for the folder of
+idle groups, which it is given.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from services.engagement.cold import ColdGroups
+from services.engagement.groups import Group, GroupKey, Withdrawn
+from services.engagement.reading import Told
+from services.engagement.state import StateRecord, StateWriter, Written
+from services.engagement.tables import Figures, Tabulator
+
+
+class GroupFigures(NamedTuple):
+    group: Group
+    figures: Figures
+
+
+class PartitionState:
+    """Groups by their keys, and which of them changed since the last flush."""
+
+    def __init__(self, writer: StateWriter, tabulator: Tabulator, cold: ColdGroups) -> None:
+        self.applied_offset = -1
+        self.count_events = 0
+        """In memory."""
+        self._writer = writer
+        self._tabulator = tabulator
+        self._cold = cold
+        self._groups: OrderedDict[GroupKey, tuple[Group, Written]] = OrderedDict()
+        """The one that was touched last comes last."""
+        self._touched: dict[GroupKey, None] = {}
+
+    def restore(self, group: Group, written: Written) -> None:
+        """Puts a group back as it was written; its figures are those that were sent last."""
+        self._groups[group.key] = group, written
+        self.count_events += group.count
+
+    def tell(self, told: Told, withdrawn: Mapping[str, Withdrawn]) -> None:
+        """Hands what some records tell to the groups."""
+        order = np.lexsort((told.events["event"], told.events["at"], told.group))
+        events, group, offsets = told.events[order], told.group[order], told.offsets[order]
+        ends = np.searchsorted(group, np.arange(len(told.groups)), side="right").tolist()
+        start = 0
+        for place, ((key, data_class), end) in enumerate(zip(told.groups, ends, strict=True)):
+            found = self.group(key, data_class, withdrawn)
+            before = found.count
+            if place in told.retractions:
+                found.retract(told.retractions[place])
+            news = events[start:end]
+            if found.restored_offset >= 0:
+                news = news[offsets[start:end] > found.restored_offset]
+            found.tell(news, withdrawn.get(key.tenant_id, ()))
+            self.count_events += found.count - before
+            # Also where nothing is new: the figures may not have been sent before a crash.
+            self._touched[key] = None
+            start = end
+
+    def follow(self, tenant_id: str, persons: Withdrawn, withdrawn: Mapping[str, Withdrawn]) -> None:
+        """People said something of their consent: their groups' figures follow."""
+        now = withdrawn.get(tenant_id, ())
+        for key in self._cold.groups_of(tenant_id, persons):
+            self.group(key, 0, withdrawn)
+        for key, (group, _) in self._groups.items():
+            if key.tenant_id == tenant_id and group.knows(persons):
+                group.hide(now)
+                self._touched[key] = None
+
+    def take(self) -> Iterator[tuple[list[StateRecord], GroupFigures | None]]:
+        """Of each group that changed, what has to be written; begins to collect anew."""
+        touched, self._touched = self._touched, {}
+        for key in touched:
+            group, written = self._groups[key]
+            group.forget_retractions()
+            news = group.take_news()
+            records = [*self._writer.records(group, written, news, self.applied_offset)]
+            yield records, self._figures(group, news)
+
+    def group(self, key: GroupKey, data_class: int, withdrawn: Mapping[str, Withdrawn]) -> Group:
+        """The group, from memory, from among the idle ones, or new."""
+        found = self._groups.get(key)
+        if found is None:
+            found = self._cold.take(key, withdrawn.get(key.tenant_id, ()))
+            if found is None:
+                found = Group(key, data_class), Written()
+            self._groups[key] = found
+            self.count_events += found[0].count
+        self._groups.move_to_end(key)
+        return found[0]
+
+    def rest(self, max_events: int) -> None:
+        """Lets go of the groups that were idle for longest, until there are no more than `max_events`.
+
+        Right after a flush, so that nothing of them waits to be written.
+        """
+        while self.count_events > max_events and len(self._groups) > 1:
+            key, (group, written) = self._groups.popitem(last=False)
+            self._writer.close(written)
+            self._cold.put(group, written)
+            self._tabulator.forget(key)
+            self.count_events -= group.count
+
+    def _figures(self, group: Group, news: np.ndarray) -> GroupFigures | None:
+        if not group.has_events:
+            return None
+        is_disturbed, group.is_disturbed = group.is_disturbed, False
+        figures = self._tabulator.figures(
+            group.key, group.log, group.people, group.as_of, None if is_disturbed else news
+        )
+        return GroupFigures(group, figures)

@@ -1,0 +1,213 @@
+"""A group's state as records of the compacted topic, and records back to groups. Pure: no Kafka, no clock.
+
+A group's log is written in parts, in the order of arrival: only the newest part is written again, until it
+is full. Every worker writes under keys of its own (`epoch`), and what it reads it joins: events are a set, what
+is remembered of people is a minimum or a maximum. A worker that wakes after it lost its partition therefore
+overwrites nothing but its own records, with what is true.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from circles.engagement.v1.engagement_state_pb2 import EngagementState
+from google.protobuf.message import DecodeError
+
+from services.engagement.groups import NEVER, Group, GroupKey, Withdrawn
+from services.engagement.layout import EVENT, FAR, LAYOUT, PERSON, RETRACTION, Events
+from services.engagement.people import joined
+
+PART_EVENTS = 64
+"""A part of the log that holds as many is not written again."""
+
+SHARDED_FROM_PEOPLE = 512
+"""What is remembered of more people is written by the first byte of their pseudonyms, and else in one record."""
+UNSHARDED = -1
+
+StateRecord = tuple[bytes, bytes | None]
+"""Key and value; None deletes."""
+
+
+class UnreadableState(Exception):
+    """A record of the state topic that this version did not write."""
+
+
+@dataclass(slots=True)
+class Written:
+    """What of a group is on the state topic, by name within the group."""
+
+    parts: dict[str, int] = field(default_factory=dict)
+    """Newest time in each part that is full or another worker's."""
+    others: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    """Names under which another kind of record was written, by the name without its epoch."""
+    open_part: list[Events] = field(default_factory=list)
+    count_open: int = 0
+    number: int = 0
+    """Of the open part."""
+    expires_at: int = FAR
+    """Newest time of the part that leaves the log first."""
+
+
+    def close_part(self, name: str, newest_at: int) -> None:
+        self.parts[name] = newest_at
+        self.expires_at = min(self.expires_at, newest_at)
+
+    def expired(self, log_starts_at: int) -> list[str]:
+        """Takes out the parts that hold nothing of the log."""
+        if self.expires_at >= log_starts_at:
+            return []
+        gone = [name for name, newest in self.parts.items() if newest < log_starts_at]
+        for name in gone:
+            del self.parts[name]
+        self.expires_at = min(self.parts.values(), default=FAR)
+        return gone
+
+
+class StateWriter:
+    """Writes groups of one partition under its own names."""
+
+    def __init__(self, epoch: str, topic_id: str) -> None:
+        self.epoch = epoch
+        self.topic_id = topic_id
+
+    def records(self, group: Group, written: Written, news: Events, applied_offset: int) -> Iterator[StateRecord]:
+        """What has to be written so that the state holds `news` and all else that changed, in this order."""
+        prefix = f"{group.key.tenant_id}\0{group.key.group_id}\0"
+        expired = written.expired(group.log_starts_at)
+        if expired or group.has_late_people:
+            yield from self._people(group, written, prefix, applied_offset)
+        if group.has_new_retractions:
+            group.has_new_retractions = False
+            yield from self._whole("r", _retractions(group), "retractions", group, written, prefix, applied_offset)
+        if len(news):
+            written.open_part.append(news)
+            written.count_open += len(news)
+            rows = written.open_part[0] if len(written.open_part) == 1 else np.concatenate(written.open_part)
+            written.open_part = [rows]
+            name = f"e{self.epoch}.{written.number}"
+            yield _key(prefix, name), self._value(group, "events", _bare(rows), applied_offset)
+            if written.count_open >= PART_EVENTS:
+                self.close(written)
+        for name in expired:
+            yield _key(prefix, name), None
+
+    def close(self, written: Written) -> None:
+        """The open part gets no more events."""
+        if written.count_open:
+            newest = max(int(each["at"].max()) for each in written.open_part)
+            written.close_part(f"e{self.epoch}.{written.number}", newest)
+            written.open_part, written.count_open = [], 0
+            written.number += 1
+
+    def _people(self, group: Group, written: Written, prefix: str, offset: int) -> Iterator[StateRecord]:
+        people = group.people
+        is_sharded = len(people) >= SHARDED_FROM_PEOPLE
+        shards = sorted(group.dirty_people) if is_sharded else [UNSHARDED]
+        if is_sharded and any(name == f"p{UNSHARDED}" for name in written.others):
+            shards = list(range(256))
+        group.dirty_people.clear()
+        group.has_late_people = False
+        first_bytes = (people["person"] >> np.uint64(56)) if is_sharded else None
+        for shard in shards:
+            rows = people if first_bytes is None else people[first_bytes == shard]
+            if len(rows):
+                yield from self._whole(f"p{shard}", _bare(rows), "people", group, written, prefix, offset)
+        if is_sharded:
+            for name in written.others.pop(f"p{UNSHARDED}", ()):
+                yield _key(prefix, name), None
+
+    def _whole(
+        self, kind: str, content: bytes, name: str, group: Group, written: Written, prefix: str, offset: int
+    ) -> Iterator[StateRecord]:
+        """One record in place of all of its kind, which are joined in it."""
+        ours = f"{kind}.{self.epoch}"
+        yield _key(prefix, ours), self._value(group, name, content, offset)
+        for earlier in written.others[kind] - {ours}:
+            yield _key(prefix, earlier), None
+        written.others[kind] = {ours}
+
+    def _value(self, group: Group, name: str, content: bytes, applied_offset: int) -> bytes:
+        return EngagementState(
+            tenant_id=group.key.tenant_id,
+            data_class=group.data_class,  # type: ignore[arg-type]
+            group_id=group.key.group_id,
+            applied_offset=applied_offset,
+            topic_id=self.topic_id,
+            layout=LAYOUT,
+            **{name: content},  # type: ignore[arg-type]
+        ).SerializeToString()
+
+
+def parsed(key: bytes, value: bytes) -> tuple[str, EngagementState]:
+    """The record's name within its group, and what it holds. Raises UnreadableState."""
+    try:
+        message = EngagementState.FromString(value)
+        tenant, group, name = key.decode().split("\0")
+    except (DecodeError, ValueError) as error:
+        raise UnreadableState from error
+    size = {"events": EVENT.itemsize, "people": PERSON.itemsize, "retractions": RETRACTION.itemsize}
+    content = message.WhichOneof("content")
+    is_ours = (
+        message.layout == LAYOUT
+        and content is not None
+        and (message.tenant_id, message.group_id) == (tenant, group)
+        and len(getattr(message, content)) % size[content] == 0
+    )
+    if not is_ours:
+        raise UnreadableState
+    return name, message
+
+
+class Restoring:
+    """Records of one group, as they are read, to be joined."""
+
+    def __init__(self, key: GroupKey, data_class: int) -> None:
+        self.group = Group(key, data_class)
+        self.written = Written()
+        self._events: list[Events] = []
+
+    def take(self, name: str, message: EngagementState) -> None:
+        group = self.group
+        group.restored_offset = max(group.restored_offset, message.applied_offset)
+        match message.WhichOneof("content"):
+            case "events":
+                events = np.frombuffer(message.events, EVENT)
+                self._events.append(events)
+                self.written.close_part(name, int(events["at"].max()) if len(events) else NEVER)
+            case "people":
+                group.people = joined(group.people, np.frombuffer(message.people, PERSON).copy())
+                self.written.others[name.split(".")[0]].add(name)
+            case _:
+                rows = np.frombuffer(message.retractions, RETRACTION)
+                group.retracted.update(zip(rows["event"].tolist(), rows["received_at"].tolist(), strict=True))
+                self.written.others[name.split(".")[0]].add(name)
+
+    def finish(self, withdrawn: Withdrawn) -> tuple[Group, Written]:
+        group = self.group
+        if self._events:
+            events = np.concatenate(self._events)
+            group.tell(events[np.lexsort((events["event"], events["at"]))], withdrawn)
+        group.hide(withdrawn)
+        # All of it is written; what is remembered of events of a part has to be when the part is dropped.
+        group.news, group.has_new_retractions, group.has_late_people = [], False, False
+        return group, self.written
+
+
+def _key(prefix: str, name: str) -> bytes:
+    return (prefix + name).encode()
+
+
+def _bare(rows: np.ndarray) -> bytes:
+    """Without what hides them: that follows from retractions and consents."""
+    rows = rows.copy()
+    rows["hidden"] = 0
+    return rows.tobytes()
+
+
+def _retractions(group: Group) -> bytes:
+    rows = np.zeros(len(group.retracted), RETRACTION)
+    rows["event"], rows["received_at"] = list(group.retracted), list(group.retracted.values())
+    return rows.tobytes()
