@@ -12,6 +12,7 @@ from hypothesis import given
 
 from tests.fakes.engagement_histories import GroupHistory, histories
 from tests.fakes.engagement_oracle import DAY, HOUR, WINDOWS_HOURS, Figures, Told, figures
+from tests.fakes.engagement_vectors import Vector, vectors
 
 AS_OF = 1_000 * DAY
 """A full five minutes; the windows of these histories end there because of `LAST`."""
@@ -209,3 +210,8 @@ def test_nothing_at_all_has_no_medians_and_no_gini() -> None:
 @given(histories())
 def test_order_of_arrival_means_nothing_where_bodies_agree(history: GroupHistory) -> None:
     assert figures(history.told, history.withdrawn) == figures(history.told[::-1], history.withdrawn)
+
+
+@pytest.mark.parametrize("vector", vectors(), ids=str)
+def test_vectors(vector: Vector) -> None:
+    assert figures(vector.told, vector.withdrawn) == (vector.as_of, vector.expected)
