@@ -1,8 +1,8 @@
 """What happened in each group: its log of the last 28 days, who was seen before, what was taken back.
 
-Pure: knows no Kafka, no Faust, no clock, no bytes. What is told may come late, twice, in any order, after it was
-taken back or by people who withdrew: what a group holds depends on the set of what was told. Figures of it are
-`tables`; where state is written is `state`.
+Pure: knows no Kafka, no Faust, no clock, no bytes. What is told may come late, twice, in any order, after it
+was taken back or by people who withdrew: what a group holds depends on the set of what was told. Figures of
+it are `tables`; how it is written is `state`.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ class Group:
     def take_news(self) -> Events:
         """What came into the log since the last time."""
         news, self.news = self.news, []
-        return np.concatenate(news) if len(news) != 1 else news[0]
+        return news[0] if len(news) == 1 else np.concatenate([*news, self.events[:0]])
 
     def _move_to(self, newest: int) -> None:
         """Every window ends with the five minutes of the newest event."""

@@ -60,7 +60,8 @@ ADDED, TOO_LATE, FULL = range(3)
 
 PERSON_ROW = np.dtype(
     [("key", "u8"), ("first", "i8"), ("last", "i8"), ("acted", "i8"), ("left", "i8"), ("posts0", "i8"),
-     ("posts1", "i8"), ("posts2", "i8"), ("posts3", "i8"), ("is_in", "u1"), ("has_joined", "u1")],
+     ("posts1", "i8"), ("posts2", "i8"), ("posts3", "i8"), ("is_in", "u1"), ("is_out", "u1"),
+     ("has_joined", "u1")],
     align=True,
 )  # fmt: skip
 THREAD_ROW = np.dtype(
@@ -89,7 +90,7 @@ NONE = -1
 
 
 @njit(cache=True)
-def _place(slots, table, count, key):  # type: ignore[no-untyped-def]
+def _place(slots, table, count, key):
     """Where `key` is in `table`; a new one is put at `count`, which is the answer then."""
     mask = slots.shape[0] - 1
     slot = np.int64((key * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32)) & mask
@@ -102,7 +103,7 @@ def _place(slots, table, count, key):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _find(slots, table, key):  # type: ignore[no-untyped-def]
+def _find(slots, table, key):
     """Where `key` is in `table`, or NONE."""
     mask = slots.shape[0] - 1
     slot = np.int64((key * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32)) & mask
@@ -112,7 +113,7 @@ def _find(slots, table, key):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _window(at, as_of):  # type: ignore[no-untyped-def]
+def _window(at, as_of):
     """Number of the shortest window that holds the time."""
     age = as_of - at
     if age <= W0:
@@ -125,7 +126,7 @@ def _window(at, as_of):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _person(slots, persons, counts, key):  # type: ignore[no-untyped-def]
+def _person(slots, persons, counts, key):
     """Where the person is; somebody new has done nothing yet."""
     found = _place(slots, persons, counts[PERSONS], key)
     if found == counts[PERSONS]:
@@ -133,12 +134,12 @@ def _person(slots, persons, counts, key):  # type: ignore[no-untyped-def]
         new = persons[found]
         new.first, new.last, new.acted, new.left = FAR, -FAR, FAR, -FAR
         new.posts0, new.posts1, new.posts2, new.posts3 = 0, 0, 0, 0
-        new.is_in, new.has_joined = 0, 0
+        new.is_in, new.is_out, new.has_joined = 0, 0, 0
     return found
 
 
 @njit(cache=True)
-def begin(people, persons, by_person, by_thread, by_act, by_answered, by_pair, counts, counted):  # type: ignore[no-untyped-def]
+def begin(people, persons, by_person, by_thread, by_act, by_answered, by_pair, counts, counted):
     """Empties the tables and puts in `people`, PERSON rows, for which there is room.
 
     Each `by_…` is int32, a power of two of at least twice as many as its table has room for; `counts` is
@@ -154,10 +155,11 @@ def begin(people, persons, by_person, by_thread, by_act, by_answered, by_pair, c
             one = persons[_person(by_person, persons, counts, known.person)]
             one.first, one.last, one.acted, one.left = known.first, known.last, known.acted, known.left
             one.is_in, one.has_joined = known.is_in, known.has_joined
+            one.is_out = known.moved != -FAR and not known.is_in
 
 
 @njit(cache=True)
-def add(  # type: ignore[no-untyped-def]
+def add(
     rows, as_of, persons, threads, acts, answers, pairs, marks,
     by_person, by_thread, by_act, by_answered, by_pair, counts, counted,
 ):  # fmt: skip
@@ -237,7 +239,7 @@ def add(  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _see(one, row):  # type: ignore[no-untyped-def]
+def _see(one, row):
     """First and last activity, first act as a member, newest leaving."""
     kind = row.kind
     if kind == LEFT:
@@ -251,7 +253,7 @@ def _see(one, row):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _wrote(one, w):  # type: ignore[no-untyped-def]
+def _wrote(one, w):
     """Counts a post in its window and all longer ones."""
     one.posts3 += 1
     one.posts2 += w <= 2
@@ -260,7 +262,7 @@ def _wrote(one, w):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _credit(act, is_new, row, person):  # type: ignore[no-untyped-def]
+def _credit(act, is_new, row, person):
     """Whose act it is: the earliest; in one second, of the lowest pseudonym. False: too late to say."""
     if is_new:
         act.author, act.is_used = NONE, 0
@@ -271,7 +273,7 @@ def _credit(act, is_new, row, person):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _open(thread, is_new, row, person):  # type: ignore[no-untyped-def]
+def _open(thread, is_new, row, person):
     """The same of a thread's opening."""
     if is_new:
         thread.author, thread.is_used, thread.waited = NONE, 0, NONE
@@ -282,7 +284,7 @@ def _open(thread, is_new, row, person):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _answer(answer, is_new, at, person):  # type: ignore[no-untyped-def]
+def _answer(answer, is_new, at, person):
     if is_new:
         answer.at, answer.person, answer.other_at, answer.other = at, person, FAR, NONE
     elif person == answer.person:
@@ -295,7 +297,7 @@ def _answer(answer, is_new, at, person):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _wait(thread, is_new, at, person):  # type: ignore[no-untyped-def]
+def _wait(thread, is_new, at, person):
     """How long the thread waited for a reply by another than its opener."""
     if is_new:
         thread.author, thread.waited = NONE, NONE
@@ -306,7 +308,7 @@ def _wait(thread, is_new, at, person):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _use(act, is_new):  # type: ignore[no-untyped-def]
+def _use(act, is_new):
     if is_new:
         act.author = NONE
     act.is_used = 1
@@ -314,7 +316,7 @@ def _use(act, is_new):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _pair(pair, is_new, is_there, w):  # type: ignore[no-untyped-def]
+def _pair(pair, is_new, is_there, w):
     if is_new:
         pair.there, pair.back = OUTSIDE, OUTSIDE
     if is_there:
@@ -324,9 +326,7 @@ def _pair(pair, is_new, is_there, w):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def finish(  # type: ignore[no-untyped-def]
-    as_of, persons, threads, answers, pairs, marks, by_answered, counts, counted, out, medians, gini
-):
+def finish(as_of, persons, threads, answers, pairs, marks, by_answered, counts, counted, out, medians, gini):
     """Fills the figures: `out` int64 [4 windows, columns up to TOP_POSTS], `medians` int64 [4, 2] with
     NONE where there is none, `gini` float64 [4] with NaN.
     """
@@ -352,7 +352,7 @@ def finish(  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _people(persons, as_of, out):  # type: ignore[no-untyped-def]
+def _people(persons, as_of, out):
     for i in range(persons.shape[0]):
         one = persons[i]
         if one.last == -FAR:
@@ -371,7 +371,7 @@ def _people(persons, as_of, out):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _sessions(marks, persons, as_of, out):  # type: ignore[no-untyped-def]
+def _sessions(marks, persons, as_of, out):
     n = marks.shape[0]
     size = 8
     while size < 2 * n:
@@ -423,11 +423,12 @@ def _sessions(marks, persons, as_of, out):  # type: ignore[no-untyped-def]
         if not cancelled[session] and at != FAR:
             times[count_held] = (at - as_of + W3) << 32 | session
             count_held += 1
-    is_member = np.empty(persons.shape[0], np.bool_)
+    is_member, has_left = np.empty(persons.shape[0], np.bool_), np.empty(persons.shape[0], np.bool_)
     starts, count_starts = np.empty(persons.shape[0], np.int64), 0
     for i in range(persons.shape[0]):
         is_member[i] = persons[i].is_in
-        # Somebody who never joined is a member from the first act on.
+        # Somebody who never joined is a member from the first act until the first leaving.
+        has_left[i] = persons[i].is_out
         if not persons[i].has_joined and persons[i].acted < as_of:
             starts[count_starts] = max(0, persons[i].acted - as_of + W3) << 32 | i
             count_starts += 1
@@ -441,10 +442,13 @@ def _sessions(marks, persons, as_of, out):  # type: ignore[no-untyped-def]
             person, comes = moves[move] & 0xFFFFFFFF, (moves[move] >> 32) & 1 == 0
             members += np.int64(comes) - np.int64(is_member[person])
             is_member[person] = comes
+            has_left[person] |= not comes
             move += 1
         while start < count_starts and starts[start] >> 32 <= at:
-            members += 1
-            is_member[starts[start] & 0xFFFFFFFF] = True
+            person = starts[start] & 0xFFFFFFFF
+            if not has_left[person]:
+                members += 1
+                is_member[person] = True
             start += 1
         w = _window(at + as_of - W3, as_of)
         out[w, SESSIONS] += 1
@@ -454,7 +458,7 @@ def _sessions(marks, persons, as_of, out):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _threads(threads, answers, by_answered, count_answers, as_of, out, medians):  # type: ignore[no-untyped-def]
+def _threads(threads, answers, by_answered, count_answers, as_of, out, medians):
     n = threads.shape[0]
     replied, moderated = np.empty(n, np.int64), np.empty(n, np.int64)
     opened, count = np.empty(n, np.int64), 0
@@ -492,7 +496,7 @@ def _threads(threads, answers, by_answered, count_answers, as_of, out, medians):
 
 
 @njit(cache=True)
-def _median(durations, opened, w):  # type: ignore[no-untyped-def]
+def _median(durations, opened, w):
     """Kaplan–Meier median in seconds of the threads opened in the window; NONE where it is not reached."""
     inside, count = np.empty(durations.shape[0], np.int64), 0
     for i in range(durations.shape[0]):
@@ -512,7 +516,7 @@ def _median(durations, opened, w):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _concentration(persons, out, gini):  # type: ignore[no-untyped-def]
+def _concentration(persons, out, gini):
     for w in range(4):
         written, found = np.empty(persons.shape[0], np.int64), 0
         for i in range(persons.shape[0]):
@@ -535,7 +539,7 @@ def _concentration(persons, out, gini):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def merge(kept, count, news):  # type: ignore[no-untyped-def]
+def merge(kept, count, news):
     """Puts `news` among the first `count` rows of `kept`, which has room for all; returns how many new ones.
 
     Both are in order of (at, event). Of rows with the same two one is kept: the known one, or else the first.

@@ -1,11 +1,12 @@
-"""All groups of one partition: what is told reaches them, and what changed is written. Pure but for the folder of
-idle groups, which it is given.
+"""All groups of one partition: what is told reaches them, and what changed is handed on to be written.
+
+Pure but for the file of idle groups, which it is given.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -35,6 +36,11 @@ class PartitionState:
         self._groups: OrderedDict[GroupKey, tuple[Group, Written]] = OrderedDict()
         """The one that was touched last comes last."""
         self._touched: dict[GroupKey, None] = {}
+
+    @property
+    def keys(self) -> Collection[GroupKey]:
+        """Groups in memory."""
+        return self._groups.keys()
 
     def restore(self, group: Group, written: Written) -> None:
         """Puts a group back as it was written; its figures are those that were sent last."""

@@ -29,7 +29,9 @@ def nobody() -> People:
 
 def remembered(events: Events) -> People:
     """What `events` leave, in order of person. Those that were taken back leave nothing."""
-    counts = (events["person"] != NOBODY) & (events["hidden"] & RETRACTED == 0) & (events["kind"] <= MODERATED)
+    counts = (
+        (events["person"] != NOBODY) & (events["hidden"] & RETRACTED == 0) & (events["kind"] <= MODERATED)
+    )
     events = events[counts]
     persons, place = np.unique(events["person"], return_inverse=True)
     people = np.zeros(len(persons), PERSON)

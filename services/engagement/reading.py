@@ -86,7 +86,7 @@ class Reader:
                 group = self._group_of(envelope, event.group_ref)
                 kind = event.WhichOneof("kind")
                 if kind == "event_retracted":
-                    taken_back = _hash(event.event_retracted.retracted_event_id)
+                    taken_back = _hash(event.event_retracted.retracted_event_id.encode())
                     retractions.append((group, Retraction(taken_back, envelope.received_at.seconds)))
                 else:
                     rows.append(_row(event, kind))
@@ -155,7 +155,7 @@ def _row(event: Any, kind: str) -> bytes:
         parent = getattr(content, names[2]) if names[2] else ""
     return _pack(
         event.occurred_at.seconds,
-        _hash(event.event_id),
+        _hash(event.event_id.encode()),
         _number(event.participant_ref),
         _number(thread),
         _number(act),

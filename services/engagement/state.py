@@ -1,15 +1,15 @@
 """A group's state as records of the compacted topic, and records back to groups. Pure: no Kafka, no clock.
 
-A group's log is written in parts, in the order of arrival: only the newest part is written again, until it
-is full. Every worker writes under keys of its own (`epoch`), and what it reads it joins: events are a set, what
-is remembered of people is a minimum or a maximum. A worker that wakes after it lost its partition therefore
+A group's log is written in parts, in the order of arrival: only the newest part is written again, until it is
+full. Every worker writes under keys of its own (`epoch`), and joins what it reads: events are a set, what is
+remembered of people is a minimum or a maximum. A worker that wakes after it lost its partition therefore
 overwrites nothing but its own records, with what is true.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -24,7 +24,7 @@ PART_EVENTS = 64
 """A part of the log that holds as many is not written again."""
 
 SHARDED_FROM_PEOPLE = 512
-"""What is remembered of more people is written by the first byte of their pseudonyms, and else in one record."""
+"""What is remembered of as many people is written by the first byte of their pseudonyms, else in one record."""
 UNSHARDED = -1
 
 StateRecord = tuple[bytes, bytes | None]
@@ -50,7 +50,6 @@ class Written:
     expires_at: int = FAR
     """Newest time of the part that leaves the log first."""
 
-
     def close_part(self, name: str, newest_at: int) -> None:
         self.parts[name] = newest_at
         self.expires_at = min(self.expires_at, newest_at)
@@ -73,7 +72,9 @@ class StateWriter:
         self.epoch = epoch
         self.topic_id = topic_id
 
-    def records(self, group: Group, written: Written, news: Events, applied_offset: int) -> Iterator[StateRecord]:
+    def records(
+        self, group: Group, written: Written, news: Events, applied_offset: int
+    ) -> Iterator[StateRecord]:
         """What has to be written so that the state holds `news` and all else that changed, in this order."""
         prefix = f"{group.key.tenant_id}\0{group.key.group_id}\0"
         expired = written.expired(group.log_starts_at)
@@ -81,7 +82,9 @@ class StateWriter:
             yield from self._people(group, written, prefix, applied_offset)
         if group.has_new_retractions:
             group.has_new_retractions = False
-            yield from self._whole("r", _retractions(group), "retractions", group, written, prefix, applied_offset)
+            yield from self._whole(
+                "r", _retractions(group), "retractions", group, written, prefix, applied_offset
+            )
         if len(news):
             written.open_part.append(news)
             written.count_open += len(news)
@@ -171,19 +174,20 @@ class Restoring:
 
     def take(self, name: str, message: EngagementState) -> None:
         group = self.group
-        group.restored_offset = max(group.restored_offset, message.applied_offset)
         match message.WhichOneof("content"):
             case "events":
+                # Only here: what else a flush writes of the group is written before its events.
+                group.restored_offset = max(group.restored_offset, message.applied_offset)
                 events = np.frombuffer(message.events, EVENT)
                 self._events.append(events)
                 self.written.close_part(name, int(events["at"].max()) if len(events) else NEVER)
             case "people":
                 group.people = joined(group.people, np.frombuffer(message.people, PERSON).copy())
-                self.written.others[name.split(".")[0]].add(name)
+                self.written.others[name.split(".", maxsplit=1)[0]].add(name)
             case _:
                 rows = np.frombuffer(message.retractions, RETRACTION)
                 group.retracted.update(zip(rows["event"].tolist(), rows["received_at"].tolist(), strict=True))
-                self.written.others[name.split(".")[0]].add(name)
+                self.written.others[name.split(".", maxsplit=1)[0]].add(name)
 
     def finish(self, withdrawn: Withdrawn) -> tuple[Group, Written]:
         group = self.group
@@ -194,6 +198,22 @@ class Restoring:
         # All of it is written; what is remembered of events of a part has to be when the part is dropped.
         group.news, group.has_new_retractions, group.has_late_people = [], False, False
         return group, self.written
+
+
+def restored(
+    records: Iterable[tuple[bytes, bytes]], withdrawn: Mapping[str, Withdrawn]
+) -> Iterator[tuple[Group, Written]]:
+    """Groups from the newest record of each key. Raises UnreadableState."""
+    groups: dict[GroupKey, Restoring] = {}
+    for key, value in records:
+        name, message = parsed(key, value)
+        group_key = GroupKey(message.tenant_id, message.group_id)
+        if group_key not in groups:
+            groups[group_key] = Restoring(group_key, message.data_class)
+        groups[group_key].take(name, message)
+    while groups:
+        group_key, restoring = groups.popitem()
+        yield restoring.finish(withdrawn.get(group_key.tenant_id, ()))
 
 
 def _key(prefix: str, name: str) -> bytes:

@@ -16,10 +16,10 @@ from services.engagement import kernels
 from services.engagement.layout import Events, People
 
 KEPT_FROM_EVENTS = 4096
-"""Groups with as many events in the log keep their tables; it takes less than a millisecond to make others."""
+"""Groups with as many events in the log keep their tables; to make those of others takes a millisecond."""
 
 MAX_KEPT_BYTES = 256 * 1024 * 1024
-"""Of one worker; the tables of the group that was quiet for longest go first, and are made again when needed."""
+"""Of one worker; the tables of the group that was quiet for longest go first. They can be made again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,9 @@ class Tables:
             count + kernels.KEYS_PER_EVENT > len(rows)
             for count, rows in zip(self.counts, self.rows, strict=True)
         ]
-        return Tables([len(rows) * (2 if is_full else 1) for rows, is_full in zip(self.rows, full, strict=True)])
+        return Tables(
+            [len(rows) * (2 if is_full else 1) for rows, is_full in zip(self.rows, full, strict=True)]
+        )
 
     def figures(self) -> Figures:
         counts = np.empty((4, kernels.TOP_POSTS + 1), np.int64)
@@ -80,13 +82,17 @@ class Tables:
 class Tabulator:
     """Makes figures; keeps the tables of large groups by their keys."""
 
-    def __init__(self, kept_from_events: int = KEPT_FROM_EVENTS, max_kept_bytes: int = MAX_KEPT_BYTES) -> None:
+    def __init__(
+        self, kept_from_events: int = KEPT_FROM_EVENTS, max_kept_bytes: int = MAX_KEPT_BYTES
+    ) -> None:
         self._kept_from_events = kept_from_events
         self._max_kept_bytes = max_kept_bytes
         self._shared: dict[int, Tables] = {}
         self._kept: OrderedDict[object, Tables] = OrderedDict()
 
-    def figures(self, key: object, events: Events, people: People, as_of: int, news: Events | None) -> Figures:
+    def figures(
+        self, key: object, events: Events, people: People, as_of: int, news: Events | None
+    ) -> Figures:
         """Of the group `key` with all its `events` in the log. `news`: those of them that came since the last
         time, where nothing else changed; None where something did.
         """
@@ -116,8 +122,8 @@ class Tabulator:
 
     def _empty(self, count_events: int, count_people: int) -> Tables:
         if count_events >= self._kept_from_events:
-            few = count_events // 4
-            return Tables([max(few, count_people + few // 4), few, few, 64, few, few])
+            few = max(64, count_events // 4)
+            return Tables([count_people + few, few, few, 64, few, few])
         size = _twice(count_events + count_people)
         if size not in self._shared:
             self._shared[size] = Tables([kernels.KEYS_PER_EVENT * size] * len(kernels.ROWS))
@@ -125,7 +131,10 @@ class Tabulator:
 
     def _keep(self, key: object, tables: Tables) -> None:
         self._kept[key] = tables
-        while len(self._kept) > 1 and sum(each.size_bytes for each in self._kept.values()) > self._max_kept_bytes:
+        while (
+            len(self._kept) > 1
+            and sum(each.size_bytes for each in self._kept.values()) > self._max_kept_bytes
+        ):
             self._kept.popitem(last=False)
 
 

@@ -1,0 +1,156 @@
+"""The engagement worker's arithmetic with topics in memory: told events go in as the gateway's bytes, figures come
+out, state can be lost half-way and restored. Without Kafka and Faust; for unit tests.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+from circles.participation.v1 import participation_event_pb2 as pb
+from circles.participation.v1.participation_event_envelope_pb2 import ParticipationEventEnvelope
+
+from services.engagement.cold import ColdGroups
+from services.engagement.groups import GroupKey
+from services.engagement.messages import group_engagement
+from services.engagement.partitions import PartitionState
+from services.engagement.reading import PSEUDONYM_CHARACTERS, person_number, read_all
+from services.engagement.state import StateWriter, restored
+from services.engagement.tables import Tabulator
+from tests.fakes.engagement_oracle import Told
+
+TENANT = "t"
+GROUP = "grp_" + "0" * 32
+TOPIC_ID = "topic"
+
+Shown = dict[str, tuple[int, dict[int, dict[str, int | float | None]]]]
+"""By group: as_of, and figures by the hours of the window."""
+
+
+def pseudonym(name: str) -> str:
+    """Of a readable name, in the order of the names, as far as eight letters tell them apart."""
+    return name if len(name) in (0, PSEUDONYM_CHARACTERS) else f"xxx_{name.encode().hex():0<32}"
+
+
+def event_of(told: Told, group: str = GROUP) -> pb.ParticipationEvent:
+    """As it stands in an envelope."""
+    event = pb.ParticipationEvent(
+        event_id=f"{told.event_id:->36}", group_ref=group, participant_ref=pseudonym(told.participant)
+    )
+    event.occurred_at.FromSeconds(told.occurred_at)
+    content = getattr(event, told.kind)
+    content.SetInParent()
+    said: dict[str, Any] = {
+        "session_ref": pseudonym(told.session),
+        "thread_ref": pseudonym(told.thread),
+        "act_ref": pseudonym(told.act),
+        "in_reply_to_act_ref": pseudonym(told.in_reply_to),
+        "retracted_event_id": f"{told.retracted:->36}",
+        "role": pb.AttendanceRole.Value(f"ATTENDANCE_ROLE_{(told.role or 'unspecified').upper()}"),
+        "action": pb.ModerationAction.Value(f"MODERATION_ACTION_{(told.action or 'unspecified').upper()}"),
+    }
+    for field in content.DESCRIPTOR.fields:
+        if field.name in said:
+            setattr(content, field.name, said[field.name])
+    return event
+
+
+def record_of(events: Sequence[pb.ParticipationEvent], received_at: int) -> tuple[bytes, bytes]:
+    """Key and value of one record."""
+    envelope = ParticipationEventEnvelope(tenant_id=TENANT, data_class=3)
+    envelope.received_at.FromSeconds(received_at)
+    for event in events:
+        envelope.events.add().event.CopyFrom(event)
+    return TENANT.encode(), envelope.SerializeToString()
+
+
+class Memory:
+    """One partition, its state topic and the figures that were sent."""
+
+    def __init__(self, folder: Path, max_events: int = 10**9, tabulator: Tabulator | None = None) -> None:
+        self.input: list[tuple[bytes, bytes]] = []
+        self.state: dict[bytes, bytes] = {}
+        self.shown: Shown = {}
+        self.withdrawn: dict[str, frozenset[int]] = {}
+        self.max_events = max_events
+        self.committed = 0
+        self._folder = folder
+        self._tabulator = tabulator or Tabulator()
+        self._epochs = itertools.count()
+        self._cold: ColdGroups | None = None
+        self.start()
+
+    def start(self) -> None:
+        """A new worker, with what is on the state topic."""
+        if self._cold is not None:
+            self._cold.close()
+        epoch = next(self._epochs)
+        self._cold = ColdGroups(self._folder / f"cold-{epoch}")
+        self.partition = PartitionState(StateWriter(f"{epoch:08x}", TOPIC_ID), self._tabulator, self._cold)
+        for group, written in restored(self.state.items(), self.withdrawn):
+            self.partition.restore(group, written)
+        self.read = self.committed
+
+    def post(self, events: Sequence[pb.ParticipationEvent], received_at: int = 2**31) -> None:
+        self.input.append(record_of(events, received_at))
+
+    def apply(self) -> None:
+        """Takes in what was posted, without writing anything."""
+        records = [(key, value, self.read + i) for i, (key, value) in enumerate(self.input[self.read :])]
+        self.read = len(self.input)
+        told, unusable = read_all(records)
+        assert not unusable
+        self.partition.applied_offset = self.read - 1
+        self.partition.tell(told, self.withdrawn)
+
+    def withdraw(self, persons: Collection[str]) -> None:
+        """From now on these have withdrawn, and nobody else."""
+        before = self.withdrawn.get(TENANT, frozenset())
+        self.withdrawn[TENANT] = frozenset(person_number(pseudonym(person)) for person in persons)
+        self.partition.follow(TENANT, before ^ self.withdrawn[TENANT], self.withdrawn)
+
+    def flush(self, crash_after: int | None = None) -> None:
+        """Writes what changed; with `crash_after` only so many records of state, and then a new worker starts."""
+        records, figures = [], []
+        for state, group in self.partition.take():
+            records += state
+            figures += [group] if group else []
+        for key, value in records[:crash_after]:
+            if value is None:
+                self.state.pop(key, None)
+            else:
+                self.state[key] = value
+        if crash_after is not None:
+            self.start()
+            return
+        for group in figures:
+            self.shown[group.group.key.group_id] = shown(group)
+        self.committed = self.read
+        self.partition.rest(self.max_events)
+
+    def run(self) -> None:
+        self.apply()
+        self.flush()
+
+    def figures(self, group: str = GROUP) -> tuple[int, dict[int, dict[str, int | float | None]]] | None:
+        return self.shown.get(group)
+
+    def in_memory(self, group: str = GROUP) -> bool:
+        return GroupKey(TENANT, group) in self.partition.keys
+
+
+def shown(figures: Any) -> tuple[int, dict[int, dict[str, int | float | None]]]:
+    """What a reader of the message sees."""
+    message = group_engagement(figures, TOPIC_ID, 0, 0)
+    windows: dict[int, dict[str, int | float | None]] = {}
+    for window in message.windows:
+        windows[window.window_hours] = {
+            field.name: getattr(window, field.name)
+            if not field.has_presence or window.HasField(field.name)
+            else None
+            for field in window.DESCRIPTOR.fields
+            if field.name != "window_hours"
+        }
+    return message.as_of.seconds, windows
