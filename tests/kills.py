@@ -1,7 +1,4 @@
-"""Killing services in the middle of a community, and the oracle that tells whether the counts are exact.
-
-The oracle is the generator's own list of events, counted by the definition of the live figures.
-"""
+"""Killing services in the middle of a community, and what has landed of it afterwards."""
 
 from __future__ import annotations
 
@@ -11,17 +8,12 @@ import random
 import signal
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
 from circles.client import Summary
-from circles.participation.v1.participation_event_pb2 import ParticipationEvent
 
-from services.engagement.buckets import ACTIVE_KINDS
-from services.ingestion.pseudonyms import Pseudonymiser
-from services.runtime.settings import IngestionSettings
-from tests.partners import Partner, lake_rows, published_rows
+from tests.partners import Partner, lake_rows
 from tests.stacks import Stack, wait_until
 
 TABLES = ("participation_events", "outcome_events", "group_events", "study_events")
@@ -78,42 +70,3 @@ def landed_ids(partner: Partner) -> list[str]:
     )
     assert all(bodies == 1 and rows == places for _, bodies, rows, places in rows)
     return [row[0] for row in rows]
-
-
-Figures = dict[tuple[str, int], tuple[int, int, int, int, int]]
-
-
-def live_figures(partner: Partner) -> Figures:
-    rows = published_rows(
-        "SELECT group_id, window_hours, extract(epoch FROM as_of)::bigint, count_events, "
-        "count_active_participants, count_replies, count_attendances "
-        "FROM live.group_engagement WHERE tenant_id = %s",
-        partner.tenant_id,
-    )
-    return {(row[0], row[1]): tuple(row[2:]) for row in rows}
-
-
-def recount(partner: Partner, events: Sequence[Any]) -> Figures:
-    """The definition of the live figures, straight from what was posted, retractions among it."""
-    pseudonymiser = Pseudonymiser.from_file(IngestionSettings.load().pseudonym_key_file)
-    by_group: dict[str, list[ParticipationEvent]] = defaultdict(list)
-    told = [event for event in events if isinstance(event, ParticipationEvent)]
-    taken_back = {event.event_retracted.retracted_event_id for event in told}
-    for event in told:
-        if not event.HasField("event_retracted"):
-            by_group[pseudonymiser.pseudonym(partner.tenant_id, "grp", event.group_ref)].append(event)
-    expected: Figures = {}
-    for group, acts in by_group.items():
-        newest = max(act.occurred_at.seconds for act in acts)
-        as_of = newest - newest % 300 + 300
-        for hours in (1, 24):
-            inside = [
-                act
-                for act in acts
-                if act.occurred_at.seconds >= as_of - hours * 3600 and act.event_id not in taken_back
-            ]
-            kinds = [act.WhichOneof("kind") for act in inside]
-            active = {act.participant_ref for act in inside if act.WhichOneof("kind") in ACTIVE_KINDS}
-            replies, attendances = kinds.count("reply_posted"), kinds.count("session_attended")
-            expected[group, hours] = (as_of, len(inside), len(active - {""}), replies, attendances)
-    return expected

@@ -8,6 +8,7 @@ import time
 
 import faust
 
+from services.engagement.tables import warm_up
 from services.engagement.worker import INPUT, SERVICE, create_app
 from services.kafka.client import KafkaUnavailable, admin, topic_ids
 from services.runtime.heartbeat import beat
@@ -20,6 +21,7 @@ RETRY_SECONDS = 2.0
 def main() -> int:
     configure_logging(SERVICE)
     beat(SERVICE, "starting")
+    warm_up()
     kafka = KafkaSettings.load()
     app = create_app(kafka, EngagementSettings.load(), QuarantineSettings.load(), _input_topic_id(kafka))
     worker = faust.Worker(app, loglevel=logging.WARNING, override_logging=False)

@@ -123,6 +123,8 @@ class Group:
 
     def knows(self, persons: Collection[int]) -> bool:
         """Whether one of them did something here."""
+        if not persons:
+            return False
         wanted = np.fromiter(persons, np.uint64, len(persons))
         return any(bool(np.isin(rows["person"], wanted).any()) for rows in (self.log, self.people))
 

@@ -20,6 +20,13 @@ COUNTS = [
 """Fields of WindowEngagement in the order of the columns of `kernels`."""
 
 
+def figures_record(each: GroupFigures, topic_id: str, partition: int, offset: int) -> tuple[bytes, bytes]:
+    """Key and value for `engagement-metrics`."""
+    tenant_id, group_id = each.group.key
+    value = group_engagement(each, topic_id, partition, offset).SerializeToString()
+    return f"{tenant_id}\0{group_id}".encode(), value
+
+
 def group_engagement(each: GroupFigures, topic_id: str, partition: int, offset: int) -> GroupEngagement:
     group, figures = each
     message = GroupEngagement(

@@ -42,10 +42,23 @@ class PartitionState:
         """Groups in memory."""
         return self._groups.keys()
 
-    def restore(self, group: Group, written: Written) -> None:
-        """Puts a group back as it was written; its figures are those that were sent last."""
+    def restore(self, group: Group, written: Written, ever_withdrawn: Mapping[str, Withdrawn]) -> None:
+        """Puts a group back as it was written.
+
+        Its figures were sent, but people may have spoken of their consent while nobody was here.
+        """
         self._groups[group.key] = group, written
         self.count_events += group.count
+        if group.knows(ever_withdrawn.get(group.key.tenant_id, ())):
+            self._touched[group.key] = None
+
+    def doubt(self) -> None:
+        """Something of the state is missing: what comes again is not taken for known by its offset."""
+        for group, _ in self._groups.values():
+            group.restored_offset = -1
+
+    def close(self) -> None:
+        self._cold.close()
 
     def tell(self, told: Told, withdrawn: Mapping[str, Withdrawn]) -> None:
         """Hands what some records tell to the groups."""

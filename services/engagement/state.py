@@ -9,7 +9,7 @@ overwrites nothing but its own records, with what is true.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -33,6 +33,16 @@ StateRecord = tuple[bytes, bytes | None]
 
 class UnreadableState(Exception):
     """A record of the state topic that this version did not write."""
+
+
+class InputRecreated(Exception):
+    """The state belongs to an earlier topic of the same name: its offsets do not compare."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Topic participation-events was deleted and made anew: its figures would be wrong. "
+            "Delete topic engagement-state too and run `circles provision` to begin again"
+        )
 
 
 @dataclass(slots=True)
@@ -201,19 +211,33 @@ class Restoring:
 
 
 def restored(
-    records: Iterable[tuple[bytes, bytes]], withdrawn: Mapping[str, Withdrawn]
-) -> Iterator[tuple[Group, Written]]:
-    """Groups from the newest record of each key. Raises UnreadableState."""
+    records: Mapping[bytes, bytes], withdrawn: Mapping[str, Withdrawn], topic_id: str
+) -> tuple[Iterator[tuple[Group, Written]], list[bytes]]:
+    """Groups from the newest value of each key, and the keys of what could not be read. Raises InputRecreated."""
     groups: dict[GroupKey, Restoring] = {}
-    for key, value in records:
-        name, message = parsed(key, value)
+    unreadable = []
+    for key, value in records.items():
+        try:
+            name, message = parsed(key, value)
+        except UnreadableState:
+            unreadable.append(key)
+            continue
+        if message.topic_id != topic_id:
+            raise InputRecreated
         group_key = GroupKey(message.tenant_id, message.group_id)
         if group_key not in groups:
             groups[group_key] = Restoring(group_key, message.data_class)
         groups[group_key].take(name, message)
+    return _finished(groups, withdrawn), unreadable
+
+
+def _finished(
+    groups: dict[GroupKey, Restoring], withdrawn: Mapping[str, Withdrawn]
+) -> Iterator[tuple[Group, Written]]:
     while groups:
-        group_key, restoring = groups.popitem()
-        yield restoring.finish(withdrawn.get(group_key.tenant_id, ()))
+        # What was read of a group is let go as soon as the group stands.
+        key, restoring = groups.popitem()
+        yield restoring.finish(withdrawn.get(key.tenant_id, ()))
 
 
 def _key(prefix: str, name: str) -> bytes:

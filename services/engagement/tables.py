@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.engagement import kernels
-from services.engagement.layout import Events, People
+from services.engagement.layout import EVENT, Events, People
+from services.engagement.people import nobody
 
 KEPT_FROM_EVENTS = 4096
 """Groups with as many events in the log keep their tables; to make those of others takes a millisecond."""
@@ -141,3 +142,10 @@ class Tabulator:
 def _twice(count: int) -> int:
     """The smallest power of two that is at least twice as many."""
     return 1 << max(3, (2 * count - 1).bit_length())
+
+
+def warm_up() -> None:
+    """Compiles the loops, the first time on a machine; later it loads them."""
+    events = np.zeros(1, EVENT)
+    kernels.merge(events.copy(), 0, events)
+    Tabulator().figures("", events, nobody(), 0, None)

@@ -1,39 +1,35 @@
 """The Faust worker: Faust delivers records and shares partitions; the state is ours, and so is the commit.
 
-Every flush writes, in this order and each only when the one before is acknowledged: set-aside records,
-state and figures; then the commit. A crash in between repeats records that the state knows as applied.
-State that cannot be read, as an earlier version's, is computed again from what is on the input topic.
-Faust's tables, windows and acknowledgements are not used; decision 0006 has the reasons. Arithmetic is
-`buckets`, bytes are `messages`.
+Twice a second, all that was delivered reaches its groups and is written, each only when the one before is
+acknowledged: what was set aside and what people said of consents; state; figures; then the commit. A crash in
+between repeats records that the state knows. State that is missing or cannot be read is computed again from
+what is on the input topic. Decision 0016 has the reasons; where the arithmetic is, says the package.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
-import time
+import secrets
 from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
 
 import faust
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from circles.failures.v1 import failed_event_pb2
-from faust.types import TP
 
-from services.engagement.buckets import PartitionState
-from services.engagement.messages import (
-    UnreadableState,
-    Unusable,
-    acts,
-    figures_key,
-    figures_value,
-    parsed_state,
-    restore,
-    state_records,
-)
+from services.engagement.cold import ColdGroups
+from services.engagement.consents import Consents, statements
+from services.engagement.messages import figures_record
+from services.engagement.partitions import PartitionState
+from services.engagement.reading import Reader, Unusable
+from services.engagement.state import StateWriter, restored
+from services.engagement.tables import Tabulator
 from services.kafka.aio import aiokafka_options
+from services.kafka.batches import KeyValue, batch_producer, send_all
+from services.kafka.faust_app import Progress, commit, faust_app, highwater, or_exit
+from services.kafka.records import Delivered, Record, deliver
 from services.runtime.failures import foreign_record
 from services.runtime.heartbeat import beat
 from services.runtime.settings import EngagementSettings, KafkaSettings, QuarantineSettings, home
@@ -42,25 +38,29 @@ log = logging.getLogger(__name__)
 
 SERVICE = "engagement"
 INPUT = "participation-events"
-STATE = "engagement-buckets"
+OUTCOMES = "outcome-events"
+CONSENTS = "consents"
+STATE = "engagement-state"
 METRICS = "engagement-metrics"
 FAILED = "failed-events"
 REVOKE_SECONDS = 8.0
+COMPUTED_RECORDS = 2000
+"""Of the input, taken in at once when state is computed again."""
 
 
-class InputRecreated(Exception):
-    """The state belongs to an earlier topic of the same name: its offsets do not compare."""
+class Gap(Exception):
+    """Records were not delivered; a new start reads them again."""
 
 
-_Record = tuple[str, int | None, bytes, bytes | None]
-"""Topic, partition, key and value to write."""
+class Sent(NamedTuple):
+    """What one flush has to write, in this order."""
 
-
-class Restored(NamedTuple):
-    """A partition's state, and the keys of state records that could not be read."""
-
-    state: PartitionState
-    unreadable: list[bytes]
+    failed: list[bytes]
+    consents: list[KeyValue]
+    state: dict[int, list[KeyValue]]
+    figures: dict[int, list[KeyValue]]
+    unreadable: dict[int, list[KeyValue]]
+    next_offsets: dict[tuple[str, int], int]
 
 
 class Engagement:
@@ -77,37 +77,106 @@ class Engagement:
         self.settings = settings
         self.quarantine = quarantine
         self.topic_id = topic_id
+        self.delivered = Delivered()
+        self.consents = Consents()
         self.partitions: dict[int, PartitionState] = {}
-        self.unreadable: list[_Record] = []
-        self.failed: list[bytes] = []
-        self.committed: dict[int, int] = {}
         self.count_applied = 0
-        self.flushing = asyncio.Lock()
+        self._tabulator = Tabulator()
+        self._unreadable: dict[int, list[bytes]] = {}
+        self._working = asyncio.Lock()
         self._producer: AIOKafkaProducer | None = None
+        self._consent_reader: AIOKafkaConsumer | None = None
 
     async def start(self) -> None:
-        options = aiokafka_options(self.kafka)
-        self._producer = AIOKafkaProducer(
-            acks="all", enable_idempotence=True, linger_ms=5, max_request_size=4 * 1024 * 1024, **options
-        )
+        """Reads all consents before anything is counted."""
+        self._producer = batch_producer(self.kafka)
         await self._producer.start()
+        self._consent_reader = await self._reader(TopicPartition(CONSENTS, 0))
+        await self.read_consents(until_end=True)
 
     async def stop(self) -> None:
-        if self._producer is not None:
-            await self._producer.stop()
+        for client in (self._producer, self._consent_reader):
+            if client is not None:
+                await client.stop()
 
-    def receive(self, partition: int, offset: int, key: bytes | None, value: bytes | None) -> None:
-        """Applies one record, or remembers it as unusable. Never raises: an exception would lose it."""
-        state = self.partitions[partition]
-        if offset <= state.applied_offset:
-            return
+    async def flush(self, app: faust.App, assigned: set[int]) -> None:
+        """Takes in what was delivered of our partitions, writes what follows from it, and commits."""
+        async with self._working:
+            await self.read_consents()
+            waiting = self.delivered.take()
+            for partition in sorted(assigned - self.partitions.keys()):
+                self.partitions[partition] = await self._restore(partition)
+            await self._write(app, self._take_in(waiting))
+            per_partition = self.settings.max_events_in_memory // max(1, len(self.partitions))
+            for state in self.partitions.values():
+                state.rest(per_partition)
+
+    async def lose(self, app: faust.App) -> None:
+        """Writes what can be written in time, and forgets the partitions: they have another owner now."""
         try:
-            found = acts(key, value)
-        except Unusable as unusable:
-            self.failed.append(self._failure(partition, offset, value, unusable))
-            found = []
-        state.apply(found, offset)
-        self.count_applied += 1
+            async with asyncio.timeout(REVOKE_SECONDS):
+                await self.flush(app, set(self.partitions))
+        except Exception as error:
+            # Not fatal: the next owner takes in the same records.
+            log.warning("no flush before the rebalance: %s", type(error).__name__)
+        self.delivered.take()
+        for state in self.partitions.values():
+            state.close()
+        self.partitions.clear()
+        self._unreadable.clear()
+
+    async def read_consents(self, *, until_end: bool = False) -> None:
+        """Follows the topic of consents, which every worker reads whole."""
+        reader, place = self._consent_reader, TopicPartition(CONSENTS, 0)
+        if reader is None:
+            raise RuntimeError("read before start")
+        end = (await reader.end_offsets([place]))[place] if until_end else 0
+        while True:
+            found = await reader.getmany(place, timeout_ms=500 if until_end else 0, max_records=10_000)
+            records = found.get(place, [])
+            for tenant, people in self.consents.take(record.value for record in records).items():
+                for state in self.partitions.values():
+                    state.follow(tenant, people, self.consents.withdrawn)
+            if not records and await reader.position(place) >= end:
+                return
+
+    def _take_in(self, waiting: dict[tuple[str, int], list[Record]]) -> Sent:
+        """What the records make to be written, at one point in time: there is no await in here."""
+        sent = Sent([], [], {}, {}, {}, {})
+        for (topic, partition), records in waiting.items():
+            if topic == OUTCOMES:
+                sent.consents.extend(statements(records, partition))
+            elif partition in self.partitions:
+                self._tell(partition, records, sent)
+            else:
+                continue
+            sent.next_offsets[topic, partition] = records[-1][2] + 1
+            self.count_applied += len(records)
+        for partition, state in self.partitions.items():
+            sent.state[partition], sent.figures[partition] = [], []
+            for changed, figures in state.take():
+                sent.state[partition] += changed
+                if figures is not None:
+                    sent.figures[partition].append(
+                        figures_record(figures, self.topic_id, partition, state.applied_offset)
+                    )
+            # What could not be read goes when what was computed in its place is written.
+            sent.unreadable[partition] = [(key, None) for key in self._unreadable.pop(partition, [])]
+        return sent
+
+    def _tell(self, partition: int, records: list[Record], sent: Sent) -> None:
+        state, reader = self.partitions[partition], Reader()
+        for key, value, offset in records:
+            if offset <= state.applied_offset:
+                continue
+            if offset > state.applied_offset + 1:
+                raise Gap(f"partition {partition}: {offset} came after {state.applied_offset}")
+            state.applied_offset = offset
+            try:
+                reader.read(key, value, offset)
+            except Unusable as unusable:
+                sent.failed.append(self._failure(partition, offset, value, unusable))
+        state.tell(reader.take(), self.consents.withdrawn)
 
     def _failure(self, partition: int, offset: int, value: bytes | None, unusable: Unusable) -> bytes:
         return foreign_record(
@@ -119,236 +188,151 @@ class Engagement:
             quarantine_key=self.quarantine.key_file,
         ).SerializeToString()
 
-    async def flush(self, commit: Any) -> None:
-        """Writes what changed, then commits through `commit({TP: next offset})`."""
-        async with self.flushing:
-            records, applied = self._cut()
-            unreadable, self.unreadable = self.unreadable, []
-            await self._send_all(records)
-            written = {(partition, key) for topic, partition, key, _ in records if topic == STATE}
-            # Not before what was computed in their place is written: they tell to compute it again.
-            await self._send_all([each for each in unreadable if (each[1], each[2]) not in written])
-            await self._commit(applied, commit)
-
-    def _cut(self) -> tuple[list[_Record], dict[int, int]]:
-        """All records to write, at one point in time: there is no await in here."""
-        records: list[_Record] = [
-            (FAILED, None, str(i).encode(), value) for i, value in enumerate(self.failed)
-        ]
-        self.failed = []
-        applied = {}
-        for partition, state in self.partitions.items():
-            changes = state.take_changes()
-            for key, state_value in state_records(state, changes, self.topic_id):
-                records.append((STATE, partition, key, state_value))
-            for each in changes.figures:
-                value = figures_value(each, self.topic_id, partition, state.applied_offset)
-                records.append((METRICS, partition, figures_key(each), value))
-            if state.applied_offset >= 0:
-                applied[partition] = state.applied_offset
-        return records, applied
-
-    async def _send_all(self, records: list[_Record]) -> None:
-        if self._producer is None:
+    async def _write(self, app: faust.App, sent: Sent) -> None:
+        producer = self._producer
+        if producer is None:
             raise RuntimeError("flush before start")
-        sent = [
-            await self._producer.send(topic, value, key=key, partition=partition)
-            for topic, partition, key, value in records
-        ]
-        await asyncio.gather(*sent)
+        aside = [await producer.send(FAILED, each, key=str(i).encode()) for i, each in enumerate(sent.failed)]
+        aside += await send_all(producer, CONSENTS, 0, sent.consents)
+        await asyncio.gather(*aside)
+        for topic, records in ((STATE, sent.state), (METRICS, sent.figures), (STATE, sent.unreadable)):
+            futures = [
+                future
+                for partition, each in records.items()
+                for future in await send_all(producer, topic, partition, each)
+            ]
+            await asyncio.gather(*futures)
+        for topic in (INPUT, OUTCOMES):
+            offsets = {
+                partition: offset for (of, partition), offset in sent.next_offsets.items() if of == topic
+            }
+            if offsets:
+                await commit(app, topic, offsets)
 
-    async def _commit(self, applied: dict[int, int], commit: Any) -> None:
-        news = {p: offset for p, offset in applied.items() if self.committed.get(p) != offset}
-        if news:
-            await commit({TP(INPUT, partition): offset + 1 for partition, offset in news.items()})
-            self.committed |= news
-
-    def adopt(self, partition: int, restored: Restored) -> None:
-        """Makes the partition ours."""
-        self.partitions[partition] = restored.state
-        self.unreadable += [(STATE, partition, key, None) for key in restored.unreadable]
-
-    async def restore(self, partition: int, offset: int) -> Restored:
-        """A partition's state before the input record at `offset`. Raises InputRecreated."""
-        state = PartitionState()
+    async def _restore(self, partition: int) -> PartitionState:
+        """A partition's state before the record with which the group goes on. Raises InputRecreated."""
+        offset = await self._next_offset(partition)
+        epoch = secrets.token_hex(4)
+        cold = ColdGroups(home() / "engagement" / f"idle-{partition}-{epoch}.sqlite")
+        state = PartitionState(StateWriter(epoch, self.topic_id), self._tabulator, cold)
         newest: dict[bytes, bytes] = {}
         async for record in self._records(STATE, partition):
             if record.value is None:
                 newest.pop(record.key, None)
             else:
                 newest[record.key] = record.value
-        unreadable = [key for key, value in newest.items() if not self._put_back(state, value)]
-        if unreadable:
-            log.warning(
-                "%d of %d records of the state of partition %d cannot be read: computed again from %s",
-                len(unreadable), len(newest), partition, INPUT,
-            )  # fmt: skip
-            await self._compute_again(state, partition, offset)
-        return Restored(state, unreadable)
+        groups, unreadable = restored(newest, self.consents.withdrawn, self.topic_id)
+        for group, written in groups:
+            state.restore(group, written, self.consents.ever_withdrawn)
+        if unreadable or not newest:
+            await self._compute_again(state, partition, offset, len(unreadable))
+            self._unreadable[partition] = unreadable
+        state.applied_offset = offset - 1
+        return state
 
-    def _put_back(self, state: PartitionState, value: bytes) -> bool:
-        """Whether the record could be read."""
+    async def _next_offset(self, partition: int) -> int:
+        """Where the group goes on: after what is committed, or where the topic begins by now."""
+        place = TopicPartition(INPUT, partition)
+        reader = await self._reader(place, group_id=SERVICE)
         try:
-            message = parsed_state(value)
-        except UnreadableState:
-            return False
-        if message.topic_id != self.topic_id:
-            raise InputRecreated(
-                f"Topic {INPUT} was deleted and made anew: its figures would be wrong. "
-                f"Delete topic {STATE} too and run `circles provision` to begin again"
-            )
-        restore(state, message)
-        return True
+            committed = await reader.committed(place) or 0
+            beginning = (await reader.beginning_offsets([place]))[place]
+        finally:
+            await reader.stop()
+        if 0 < committed < beginning:
+            log.error(
+                "partition %d: records %d to %d of %s expired before they were counted",
+                partition, committed, beginning - 1, INPUT,
+            )  # fmt: skip
+        return max(committed, beginning)
 
-    async def _compute_again(self, state: PartitionState, partition: int, offset: int) -> None:
-        """Applies all that is still on the input topic before `offset`; what is in `state` stays as it is."""
+    async def _compute_again(
+        self, state: PartitionState, partition: int, offset: int, count_unreadable: int
+    ) -> None:
+        """Takes in all that is still on the input topic before `offset`: what is known already stays known."""
+        if count_unreadable:
+            log.warning("%d records of the state of partition %d cannot be read", count_unreadable, partition)
+        state.doubt()
+        reader, count = Reader(), 0
         async for record in self._records(INPUT, partition, offset):
-            # One that cannot be used was told of when it came.
-            with contextlib.suppress(Unusable):
-                state.apply(acts(record.key, record.value), record.offset)
-            self.count_applied += 1
+            try:
+                reader.read(record.key, record.value, record.offset)
+            except Unusable:
+                continue  # it was told of when it came
+            count += 1
+            if count % COMPUTED_RECORDS == 0:
+                state.tell(reader.take(), self.consents.withdrawn)
+                await asyncio.sleep(0)
+        state.tell(reader.take(), self.consents.withdrawn)
+        if count:
+            log.warning("partition %d: state computed again from %d records of %s", partition, count, INPUT)
 
     async def _records(self, topic: str, partition: int, end: int | None = None) -> AsyncIterator[Any]:
         """Records of a partition from its beginning up to `end`, exclusive; without it to its end of now."""
         place = TopicPartition(topic, partition)
-        reader = AIOKafkaConsumer(
-            enable_auto_commit=False, auto_offset_reset="earliest", **aiokafka_options(self.kafka)
-        )
-        await reader.start()
+        reader = await self._reader(place)
         try:
-            reader.assign([place])
-            await reader.seek_to_beginning(place)
             last = (await reader.end_offsets([place]))[place] if end is None else end
             while await reader.position(place) < last:
-                for found in (await reader.getmany(place, timeout_ms=500, max_records=500)).values():
+                for found in (await reader.getmany(place, timeout_ms=500, max_records=5000)).values():
                     for record in found:
                         if record.offset < last:
                             yield record
         finally:
             await reader.stop()
 
+    async def _reader(self, place: TopicPartition, group_id: str | None = None) -> AIOKafkaConsumer:
+        """A reader of one partition, from its beginning; it joins no group."""
+        reader = AIOKafkaConsumer(
+            group_id=group_id,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            max_partition_fetch_bytes=8 * 1024 * 1024,
+            **aiokafka_options(self.kafka),
+        )
+        await reader.start()
+        reader.assign([place])
+        await reader.seek_to_beginning(place)
+        return reader
+
 
 def create_app(
     kafka: KafkaSettings, settings: EngagementSettings, quarantine: QuarantineSettings, topic_id: str
 ) -> faust.App:
     """The Faust application; it starts nothing before its worker does."""
-    app = _faust_app(kafka)
-    engagement: Engagement | None = None
-    # acks=False takes the topic out of Faust's own tracking: with it on, a rebalance waits for an
-    # acknowledgement that never comes.
-    source = app.topic(
-        INPUT, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw", acks=False
-    )
-
-    async def _engagement() -> Engagement:
-        nonlocal engagement
-        if engagement is None:
-            engagement = Engagement(kafka, settings, quarantine, topic_id)
-            await engagement.start()
-        return engagement
-
-    async def _commit(offsets: dict[TP, int]) -> None:
-        # Private in Faust, whose own commit knows only its own acknowledgements; a test holds it.
-        consumer: Any = app.consumer
-        await consumer._commit(offsets)
-
-    @app.agent(source, concurrency=1)
-    async def apply(stream: Any) -> None:
-        ours = await _engagement()
-        async for event in stream.noack().events():
-            message = event.message
-            if message.partition not in ours.partitions:
-                restored = await ours.restore(message.partition, message.offset)
-                if message.generation_id != app.consumer_generation_id:
-                    continue  # taken away while it was restored; its new owner gets the record again
-                ours.adopt(message.partition, restored)
-            ours.receive(message.partition, message.offset, message.key, message.value)
+    app = faust_app(SERVICE, kafka)
+    ours = Engagement(kafka, settings, quarantine, topic_id)
+    for topic in (INPUT, OUTCOMES):
+        deliver(app, topic, ours.delivered)
 
     @app.task  # type: ignore[untyped-decorator]
-    async def flush_regularly() -> None:
-        ours = await _engagement()
+    async def work() -> None:
+        await or_exit(ours.start())
         progress = Progress(settings.stall_seconds)
+        loop = asyncio.get_running_loop()
         while not app.should_stop:
-            await asyncio.sleep(settings.flush_seconds)
-            await _or_exit(ours.flush(_commit))
+            began = loop.time()
+            await or_exit(ours.flush(app, _assigned(app)))
             lag = _lag(app, ours)
             beat(SERVICE, "ready", {"applied_records": ours.count_applied, "lag_records": lag})
             progress.check(lag, ours.count_applied)
+            # Under load at most half of the time: records that come meanwhile are cheaper together.
+            await asyncio.sleep(max(settings.flush_seconds, loop.time() - began))
 
     @app.on_partitions_revoked.connect  # type: ignore[arg-type]
-    async def write_before_losing(_: Any, revoked: Any, **__: Any) -> None:
-        if engagement is not None:
-            try:
-                async with asyncio.timeout(REVOKE_SECONDS):
-                    await engagement.flush(_commit)
-            except Exception as error:
-                # Not fatal: the next owner applies the same records to the same buckets.
-                log.warning("no flush before the rebalance: %s", type(error).__name__)
-            engagement.partitions.clear()
-            engagement.unreadable.clear()
-            engagement.committed.clear()
+    async def write_before_losing(*_: Any, **__: Any) -> None:
+        await ours.lose(app)
 
     return app
 
 
-class Progress:
-    """Ends the process when input waits and nothing moves: Faust can hang silently after a rebalance."""
-
-    def __init__(self, stall_seconds: float) -> None:
-        self.stall_seconds = stall_seconds
-        self.last_count = -1
-        self.moved_at = time.monotonic()
-
-    def check(self, lag: int, count_applied: int) -> None:
-        if lag == 0 or count_applied != self.last_count:
-            self.last_count, self.moved_at = count_applied, time.monotonic()
-        elif time.monotonic() - self.moved_at > self.stall_seconds:
-            log.error("no progress for %.0f s with %d records waiting: ending", self.stall_seconds, lag)
-            os._exit(4)
-
-
-async def _or_exit(flush: Any) -> None:
-    """A flush that failed may have written half: only a restart, which reads what is there, is safe."""
-    try:
-        await flush
-    except Exception:
-        log.exception("flush failed: ending")
-        os._exit(5)
+def _assigned(app: faust.App) -> set[int]:
+    consumer: Any = app.consumer
+    return {place.partition for place in consumer.assignment() if place.topic == INPUT}
 
 
 def _lag(app: faust.App, ours: Engagement) -> int:
-    consumer: Any = app.consumer
     total = 0
-    for place in consumer.assignment():
-        if place.topic == INPUT:
-            state = ours.partitions.get(place.partition)
-            applied = state.applied_offset + 1 if state is not None else 0
-            done = max(applied, consumer._committed_offset.get(place) or 0)
-            total += max(0, (consumer.highwater(place) or 0) - done)
+    for partition, state in ours.partitions.items():
+        total += max(0, (highwater(app, INPUT, partition) or 0) - state.applied_offset - 1)
     return total
-
-
-def _faust_app(kafka: KafkaSettings) -> faust.App:
-    credentials = None
-    if kafka.security_protocol.startswith("SASL"):
-        credentials = faust.SASLCredentials(
-            username=kafka.username,
-            password=kafka.password.get_secret_value(),
-            mechanism=kafka.sasl_mechanism,
-        )
-    return faust.App(
-        SERVICE,
-        broker=[f"kafka://{each}" for each in kafka.bootstrap.split(",")],
-        broker_credentials=credentials,
-        datadir=str(home() / "engagement"),
-        store="memory://",
-        topic_disable_leader=True,
-        web_enabled=False,
-        broker_max_poll_records=500,
-        stream_buffer_maxsize=2048,
-        broker_session_timeout=10.0,
-        broker_heartbeat_interval=2.0,
-        consumer_max_fetch_size=4 * 1024 * 1024,
-        consumer_auto_offset_reset="earliest",
-        worker_redirect_stdouts=False,
-    )

@@ -2,52 +2,55 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC
 
 from circles.common.v1.common_pb2 import DataClass
-from circles.engagement.v1.group_engagement_pb2 import GroupEngagement
+from circles.engagement.v1.group_engagement_pb2 import GroupEngagement, WindowEngagement
 from psycopg2.extras import execute_values
 
 from services.runtime.postgres import Connection
 
-UPSERT = """
-INSERT INTO live.group_engagement AS known (
-  tenant_id, data_class, group_id, window_hours, as_of, count_by_kind, count_events,
-  count_active_participants, count_replies, count_attendances, topic_id, kafka_partition, applied_offset
-) VALUES %s
-ON CONFLICT (tenant_id, group_id, window_hours) DO UPDATE SET
-  data_class = excluded.data_class, as_of = excluded.as_of, count_by_kind = excluded.count_by_kind,
-  count_events = excluded.count_events, count_active_participants = excluded.count_active_participants,
-  count_replies = excluded.count_replies, count_attendances = excluded.count_attendances,
-  topic_id = excluded.topic_id, kafka_partition = excluded.kafka_partition,
-  applied_offset = excluded.applied_offset, updated_at = now()
+FIGURES = [(field.name, field.has_presence) for field in WindowEngagement.DESCRIPTOR.fields]
+"""Columns of the same names, `window_hours` first; NULL where one that may be absent is."""
+
+KEY = ("tenant_id", "group_id", "window_hours")
+COLUMNS = (
+    "tenant_id", "data_class", "group_id", "as_of", "stickiness", "topic_id", "kafka_partition", "applied_offset",
+    *(name for name, _ in FIGURES),
+)  # fmt: skip
+
+UPSERT = f"""
+INSERT INTO live.group_engagement AS known ({", ".join(COLUMNS)}) VALUES %s
+ON CONFLICT ({", ".join(KEY)}) DO UPDATE SET
+  {", ".join(f"{name} = excluded.{name}" for name in COLUMNS if name not in KEY)}, updated_at = now()
 WHERE known.topic_id <> excluded.topic_id OR known.applied_offset <= excluded.applied_offset
-"""
+"""  # noqa: S608
 
 
 def write(connection: Connection, figures: Iterable[GroupEngagement]) -> int:
-    """Writes figures in one transaction; of several for one key the last wins. Returns how many."""
-    newest = {(each.tenant_id, each.group_id, each.window_hours): each for each in figures}
+    """Writes figures in one transaction; of several of one group the last wins. Returns of how many groups."""
+    newest = {(each.tenant_id, each.group_id): each for each in figures}
     with connection, connection.cursor() as cursor:
-        execute_values(cursor, UPSERT, [_row(each) for each in newest.values()], page_size=1000)
+        rows = [row for each in newest.values() for row in _rows(each)]
+        execute_values(cursor, UPSERT, rows, page_size=1000)
     return len(newest)
 
 
-def _row(figure: GroupEngagement) -> tuple[object, ...]:
-    return (
-        figure.tenant_id,
-        DataClass.Name(figure.data_class).removeprefix("DATA_CLASS_").lower(),
-        figure.group_id,
-        figure.window_hours,
-        figure.as_of.ToDatetime(tzinfo=UTC),
-        json.dumps(dict(figure.count_by_kind), sort_keys=True),
-        sum(figure.count_by_kind.values()),
-        figure.count_active_participants,
-        figure.count_replies,
-        figure.count_attendances,
-        figure.topic_id,
-        figure.kafka_partition,
-        figure.applied_offset,
-    )
+def _rows(group: GroupEngagement) -> Iterator[tuple[object, ...]]:
+    data_class = DataClass.Name(group.data_class).removeprefix("DATA_CLASS_").lower()
+    as_of = group.as_of.ToDatetime(tzinfo=UTC)
+    active = {each.window_hours: each.count_active_participants for each in group.windows}
+    stickiness = active[24] / active[672] if active.get(672) else None
+    for window in group.windows:
+        yield (
+            group.tenant_id, data_class, group.group_id, as_of, stickiness,
+            group.topic_id, group.kafka_partition, group.applied_offset,
+            *(_value(window, name, may_be_absent) for name, may_be_absent in FIGURES),
+        )  # fmt: skip
+
+
+def _value(window: WindowEngagement, name: str, may_be_absent: bool) -> object:
+    if may_be_absent and not window.HasField(name):  # type: ignore[arg-type]
+        return None
+    return getattr(window, name)

@@ -30,7 +30,8 @@ from services.runtime.settings import IngestionSettings, KafkaSettings, Postgres
 from services.simulator.community import Community
 from tests.fakes.bad_input import bad_events, good_events
 from tests.fakes.envelopes import envelopes_of
-from tests.kills import live_figures, post_while_killing, recount
+from tests.kills import post_while_killing
+from tests.live_figures import live_figures, recount
 from tests.partners import Partner, attended, lake_rows, new_partner, published_rows, wait_until_quiet
 from tests.stacks import Stack, wait_until
 

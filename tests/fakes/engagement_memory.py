@@ -1,5 +1,6 @@
-"""The engagement worker's arithmetic with topics in memory: told events go in as the gateway's bytes, figures come
-out, state can be lost half-way and restored. Without Kafka and Faust; for unit tests.
+"""The engagement worker's arithmetic with topics in memory, without Kafka and Faust; for unit tests.
+
+Told events go in as the gateway's bytes, figures come out, state can be lost half-way and is restored.
 """
 
 from __future__ import annotations
@@ -74,6 +75,7 @@ class Memory:
         self.state: dict[bytes, bytes] = {}
         self.shown: Shown = {}
         self.withdrawn: dict[str, frozenset[int]] = {}
+        self.ever_withdrawn: dict[str, frozenset[int]] = {}
         self.max_events = max_events
         self.committed = 0
         self._folder = folder
@@ -89,8 +91,10 @@ class Memory:
         epoch = next(self._epochs)
         self._cold = ColdGroups(self._folder / f"cold-{epoch}")
         self.partition = PartitionState(StateWriter(f"{epoch:08x}", TOPIC_ID), self._tabulator, self._cold)
-        for group, written in restored(self.state.items(), self.withdrawn):
-            self.partition.restore(group, written)
+        groups, unreadable = restored(self.state, self.withdrawn, TOPIC_ID)
+        assert not unreadable
+        for group, written in groups:
+            self.partition.restore(group, written, self.ever_withdrawn)
         self.read = self.committed
 
     def post(self, events: Sequence[pb.ParticipationEvent], received_at: int = 2**31) -> None:
@@ -109,10 +113,11 @@ class Memory:
         """From now on these have withdrawn, and nobody else."""
         before = self.withdrawn.get(TENANT, frozenset())
         self.withdrawn[TENANT] = frozenset(person_number(pseudonym(person)) for person in persons)
+        self.ever_withdrawn[TENANT] = self.ever_withdrawn.get(TENANT, frozenset()) | self.withdrawn[TENANT]
         self.partition.follow(TENANT, before ^ self.withdrawn[TENANT], self.withdrawn)
 
     def flush(self, crash_after: int | None = None) -> None:
-        """Writes what changed; with `crash_after` only so many records of state, and then a new worker starts."""
+        """Writes what changed; with `crash_after` only so many records of state, and a new worker starts."""
         records, figures = [], []
         for state, group in self.partition.take():
             records += state

@@ -10,7 +10,8 @@ import signal
 import pytest
 
 from services.simulator.community import Community
-from tests.kills import landed_ids, live_figures, post_while_killing, recount
+from tests.kills import landed_ids, post_while_killing
+from tests.live_figures import live_figures, recount
 from tests.partners import new_partner, wait_until_quiet
 from tests.stacks import Stack
 

@@ -8,7 +8,8 @@ import signal
 import pytest
 
 from services.simulator.community import Community
-from tests.kills import landed_ids, live_figures, recount
+from tests.kills import landed_ids
+from tests.live_figures import live_figures, recount
 from tests.partners import new_partner, wait_until_quiet
 from tests.stacks import Stack, wait_until
 

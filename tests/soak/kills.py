@@ -17,7 +17,8 @@ from typing import Any
 from circles.client import Client, ClientError
 
 from services.simulator.community import Community
-from tests.kills import kill, landed_ids, live_figures, recount
+from tests.kills import kill, landed_ids
+from tests.live_figures import live_figures, recount
 from tests.partners import Partner, wait_until_quiet
 from tests.soak.progress import Progress
 

@@ -14,17 +14,61 @@ GRANT SELECT ON ALL TABLES IN SCHEMA live TO {operator};
 ALTER DEFAULT PRIVILEGES IN SCHEMA evidence GRANT SELECT ON TABLES TO {operator}, {analyst};
 ALTER DEFAULT PRIVILEGES IN SCHEMA live GRANT SELECT ON TABLES TO {operator};
 
+-- Live figures are made again from what Kafka has: a table of an earlier shape goes.
+DO $$
+BEGIN
+    IF EXISTS (
+        SELECT FROM information_schema.columns
+        WHERE (table_schema, table_name, column_name) = ('live', 'group_engagement', 'count_by_kind')
+    ) THEN
+        DROP TABLE live.group_engagement;
+    END IF;
+END $$;
+
 CREATE TABLE IF NOT EXISTS live.group_engagement (
     tenant_id text NOT NULL,
     data_class text NOT NULL,
     group_id text NOT NULL,
     window_hours int NOT NULL,
     as_of timestamptz NOT NULL,
-    count_by_kind jsonb NOT NULL,
     count_events bigint NOT NULL,
-    count_active_participants bigint NOT NULL,
+    count_posts bigint NOT NULL,
     count_replies bigint NOT NULL,
+    count_reads bigint NOT NULL,
+    count_reactions bigint NOT NULL,
+    count_active_participants bigint NOT NULL,
+    count_newcomers bigint NOT NULL,
+    count_returning bigint NOT NULL,
+    count_dropouts bigint NOT NULL,
+    count_sessions bigint NOT NULL,
+    count_places bigint NOT NULL,
     count_attendances bigint NOT NULL,
+    count_threads bigint NOT NULL,
+    count_threads_answered bigint NOT NULL,
+    count_threads_followed_1h bigint NOT NULL,
+    count_threads_answered_1h bigint NOT NULL,
+    count_threads_followed_24h bigint NOT NULL,
+    count_threads_answered_24h bigint NOT NULL,
+    count_threads_moderated bigint NOT NULL,
+    count_dyads bigint NOT NULL,
+    count_dyads_reciprocal bigint NOT NULL,
+    count_contributors bigint NOT NULL,
+    count_posts_of_top bigint NOT NULL,
+    first_reply_median_seconds bigint,
+    moderator_reply_median_seconds bigint,
+    contribution_gini double precision,
+    stickiness double precision,
+    attendance_rate double precision
+        GENERATED ALWAYS AS (count_attendances::float8 / nullif(count_places, 0)) STORED,
+    count_threads_unanswered bigint GENERATED ALWAYS AS (count_threads - count_threads_answered) STORED,
+    reply_rate_1h double precision
+        GENERATED ALWAYS AS (count_threads_answered_1h::float8 / nullif(count_threads_followed_1h, 0)) STORED,
+    reply_rate_24h double precision
+        GENERATED ALWAYS AS (count_threads_answered_24h::float8 / nullif(count_threads_followed_24h, 0)) STORED,
+    reciprocity double precision
+        GENERATED ALWAYS AS (count_dyads_reciprocal::float8 / nullif(count_dyads, 0)) STORED,
+    top_1_percent_share double precision
+        GENERATED ALWAYS AS (count_posts_of_top::float8 / nullif(count_posts, 0)) STORED,
     topic_id text NOT NULL,
     kafka_partition int NOT NULL,
     applied_offset bigint NOT NULL,
@@ -32,17 +76,45 @@ CREATE TABLE IF NOT EXISTS live.group_engagement (
     PRIMARY KEY (tenant_id, group_id, window_hours)
 );
 
-COMMENT ON TABLE live.group_engagement IS 'What happened in a group in the hours up to as_of; one row per group and window.';
+COMMENT ON TABLE live.group_engagement IS 'Engagement of a group in the hours up to as_of, as docs/engagement.md defines it; one row per group and window.';
 COMMENT ON COLUMN live.group_engagement.tenant_id IS 'Partner whose group it is.';
 COMMENT ON COLUMN live.group_engagement.data_class IS 'live, public or synthetic; classes never pool.';
 COMMENT ON COLUMN live.group_engagement.group_id IS 'Pseudonym of the group, made at the gateway.';
-COMMENT ON COLUMN live.group_engagement.window_hours IS 'Length of the window in hours of event time: 1 or 24.';
-COMMENT ON COLUMN live.group_engagement.as_of IS 'End of the window (exclusive), in event time: after the newest event of the group, also when that one was taken back.';
-COMMENT ON COLUMN live.group_engagement.count_by_kind IS 'Events in the window by kind, as JSON object; a kind without events is absent.';
-COMMENT ON COLUMN live.group_engagement.count_events IS 'Events in the window, of all kinds. 0: nothing happened, or all was taken back.';
-COMMENT ON COLUMN live.group_engagement.count_active_participants IS 'Distinct people who did something in the window.';
-COMMENT ON COLUMN live.group_engagement.count_replies IS 'Replies in the window.';
-COMMENT ON COLUMN live.group_engagement.count_attendances IS 'Attendances of sessions in the window.';
+COMMENT ON COLUMN live.group_engagement.window_hours IS 'Length of the window in hours of event time: 1, 24, 168 or 672.';
+COMMENT ON COLUMN live.group_engagement.as_of IS 'End of the window (exclusive), in event time: the end of the five minutes that hold the newest event of the group, also when that one was taken back.';
+COMMENT ON COLUMN live.group_engagement.count_events IS 'Events in the window. 0: nothing happened, or all was taken back.';
+COMMENT ON COLUMN live.group_engagement.count_posts IS 'Threads started and replies.';
+COMMENT ON COLUMN live.group_engagement.count_replies IS 'Replies.';
+COMMENT ON COLUMN live.group_engagement.count_reads IS 'Reads of threads. 0: nobody read, or the service does not post reads.';
+COMMENT ON COLUMN live.group_engagement.count_reactions IS 'Reactions.';
+COMMENT ON COLUMN live.group_engagement.count_active_participants IS 'Distinct people with an activity.';
+COMMENT ON COLUMN live.group_engagement.count_newcomers IS 'People whose first activity in the group is in the window.';
+COMMENT ON COLUMN live.group_engagement.count_returning IS 'Active participants who are not newcomers.';
+COMMENT ON COLUMN live.group_engagement.count_dropouts IS 'People whose last activity plus 30 days is in the window, and who had not left by then.';
+COMMENT ON COLUMN live.group_engagement.count_sessions IS 'Sessions held.';
+COMMENT ON COLUMN live.group_engagement.count_places IS 'Over these sessions, the members at the time: people × sessions.';
+COMMENT ON COLUMN live.group_engagement.count_attendances IS 'Of these places, the ones whose member attended.';
+COMMENT ON COLUMN live.group_engagement.count_threads IS 'Threads opened.';
+COMMENT ON COLUMN live.group_engagement.count_threads_answered IS 'Of these, the ones with a reply by somebody else.';
+COMMENT ON COLUMN live.group_engagement.count_threads_followed_1h IS 'Threads opened at least one hour before as_of.';
+COMMENT ON COLUMN live.group_engagement.count_threads_answered_1h IS 'Of the threads followed for one hour, those answered within it.';
+COMMENT ON COLUMN live.group_engagement.count_threads_followed_24h IS 'Threads opened at least 24 hours before as_of.';
+COMMENT ON COLUMN live.group_engagement.count_threads_answered_24h IS 'Of the threads followed for 24 hours, those answered within them.';
+COMMENT ON COLUMN live.group_engagement.count_threads_moderated IS 'Threads whose opening a moderator answered.';
+COMMENT ON COLUMN live.group_engagement.count_dyads IS 'Pairs of people of whom one replied to the other.';
+COMMENT ON COLUMN live.group_engagement.count_dyads_reciprocal IS 'Of these, the pairs in which each replied to the other.';
+COMMENT ON COLUMN live.group_engagement.count_contributors IS 'People with a post.';
+COMMENT ON COLUMN live.group_engagement.count_posts_of_top IS 'Posts of the one per cent (at least one) of contributors who wrote most.';
+COMMENT ON COLUMN live.group_engagement.first_reply_median_seconds IS 'Kaplan–Meier median time to the first reply by somebody else; unanswered threads are censored at as_of. NULL: not reached, or no threads.';
+COMMENT ON COLUMN live.group_engagement.moderator_reply_median_seconds IS 'The same median, to the first answer of a moderator.';
+COMMENT ON COLUMN live.group_engagement.contribution_gini IS 'Gini coefficient of posts over contributors. 0: all wrote as much. NULL: nobody wrote.';
+COMMENT ON COLUMN live.group_engagement.stickiness IS 'Active participants of 24 hours over those of 28 days; the same in each row of a group. NULL: nobody was active.';
+COMMENT ON COLUMN live.group_engagement.attendance_rate IS 'count_attendances over count_places. NULL: no places.';
+COMMENT ON COLUMN live.group_engagement.count_threads_unanswered IS 'Threads opened in the window that are unanswered now.';
+COMMENT ON COLUMN live.group_engagement.reply_rate_1h IS 'Answered within one hour, of the threads followed for one hour. NULL: none followed.';
+COMMENT ON COLUMN live.group_engagement.reply_rate_24h IS 'Answered within 24 hours, of the threads followed for 24 hours. NULL: none followed.';
+COMMENT ON COLUMN live.group_engagement.reciprocity IS 'Reciprocal dyads over all. NULL: no dyads.';
+COMMENT ON COLUMN live.group_engagement.top_1_percent_share IS 'count_posts_of_top over count_posts. NULL: nobody wrote.';
 COMMENT ON COLUMN live.group_engagement.topic_id IS 'Kafka id of the topic that was counted: a topic made anew under the same name has another.';
 COMMENT ON COLUMN live.group_engagement.kafka_partition IS 'Partition that the group is on.';
 COMMENT ON COLUMN live.group_engagement.applied_offset IS 'Offset of the last record that the figure includes: a recompute up to it gives the same figure.';
