@@ -42,9 +42,9 @@ def recount(partner: Partner, events: Sequence[Any]) -> Shown:
     for event in events:
         if not isinstance(event, ParticipationEvent | OutcomeEvent):
             continue
-        stored = type(event)()
+        stored: Any = type(event)()
         stored.CopyFrom(event)
-        pseudonymiser.replace(partner.tenant_id, stored, event.WhichOneof("kind"))
+        pseudonymiser.replace(partner.tenant_id, stored, stored.WhichOneof("kind"))
         if isinstance(stored, ParticipationEvent):
             by_group[stored.group_ref].append(_told(stored))
         else:

@@ -1,4 +1,4 @@
-"""The client: posts any mix of events, each to its service, now or from a spool on disk.
+"""The client: posts any mix of events, each to its service, now or from a spool on disk; reads live figures.
 
 How batches travel is `posting`'s, when a call is repeated `patience`'s, how events are kept `spool`'s.
 """
@@ -6,10 +6,13 @@ How batches travel is `posting`'s, when a call is repeated `patience`'s, how eve
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from itertools import chain, islice
 from typing import Self
+
+from circles.engagement.v1.engagement_service_pb2 import GetGroupEngagementRequest, GroupFigures
+from circles.engagement.v1.engagement_service_pb2_grpc import EngagementServiceStub
 
 from services.client.channel import Tls, open_channel
 from services.client.doors import Event, doors
@@ -18,6 +21,7 @@ from services.client.posting import Line, batches, by_calls, by_streams, refuse_
 from services.client.spool import Spool
 from services.client.spooled import decoded, encoded, refusal_line
 from services.client.summary import Summary
+from services.client.watching import watch
 
 ROUND_EVENTS = 10_000
 ROUND_BYTES = 16 * 1024 * 1024
@@ -53,6 +57,7 @@ class Client:
         `call_seconds`: how long one batch may go without an answer until it is sent again.
         """
         self._channel = open_channel(address, tls, plaintext=plaintext)
+        self._engagement = EngagementServiceStub(self._channel)
         self._streaming = streaming
         self._spool = spool
         self._flushing = threading.RLock()
@@ -124,6 +129,25 @@ class Client:
                 spool.note_refused(map(refusal_line, summary.refused[known:]))
                 spool.acknowledge(place)
         return summary
+
+    def group_engagement(self, group_refs: Sequence[str]) -> list[GroupFigures]:
+        """The newest figures of 1 to 100 of your groups; one of which nothing has come is absent.
+
+        What each figure means is in docs/engagement.md. Raises grpc.RpcError.
+        """
+        request = GetGroupEngagementRequest(group_refs=group_refs)
+        answer = self._engagement.GetGroupEngagement(
+            request, metadata=self._line.metadata, timeout=self._line.call_seconds, wait_for_ready=True
+        )
+        return list(answer.groups)
+
+    def watch_group_engagement(self, group_refs: Sequence[str]) -> Generator[GroupFigures]:
+        """The figures of these groups, and every change of them, until the iterator is closed.
+
+        Goes on after a broken connection with what it has not given yet. Raises NotAuthenticated,
+        GatewayAway after `patience_seconds` without an answer, and grpc.RpcError for a wrong request.
+        """
+        return watch(self._engagement, self._line, group_refs)
 
     def _post(self, events: Iterable[Event], summary: Summary, on_progress: Progress | None) -> None:
         self._refuse_closed()

@@ -11,6 +11,7 @@ import sqlite3
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -95,7 +96,7 @@ class ColdGroups:
         self._database.close()
         self._file.unlink(missing_ok=True)
 
-    def _ask(self, statement: str, values: tuple[object, ...]) -> list[tuple[object, ...]]:
+    def _ask(self, statement: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
         try:
             return self._database.execute(statement, values).fetchall()
         except sqlite3.DatabaseError as error:
@@ -108,7 +109,7 @@ def _seen(group: Group) -> Iterator[tuple[str, int, str]]:
 
 
 def _group(
-    key: GroupKey, header: dict, events: bytes, people: bytes, withdrawn: Withdrawn
+    key: GroupKey, header: dict[str, Any], events: bytes, people: bytes, withdrawn: Withdrawn
 ) -> tuple[Group, Written]:
     rows = np.frombuffer(events, EVENT).copy()
     group = Group(

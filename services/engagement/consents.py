@@ -1,7 +1,7 @@
 """Who has withdrawn: statements of consent from the topic `consents`, resolved. Pure.
 
-A person whose newest statement of any scope is a withdrawal has no part in live figures. What everybody said is
-kept as rows of 40 bytes, because an older statement may come after a newer one.
+A person whose newest statement of any scope is a withdrawal has no part in live figures. What everybody said
+is kept, 40 bytes each, because an older statement may come after a newer one.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def _has_withdrawn(said: list[np.void]) -> bool:
     return any(kind == WITHDRAWN for _, kind in newest.values())
 
 
-def _read(value: bytes | None) -> tuple[str, np.void] | None:
+def _read(value: bytes | None) -> tuple[str, Any] | None:
     """None for what nobody of us wrote."""
     try:
         said = ConsentStatement.FromString(value or b"")

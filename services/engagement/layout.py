@@ -59,17 +59,17 @@ FAR = 1 << 62
 """Later than any time."""
 
 _CODES = [("hidden", "u1"), ("spare", "u1"), ("more", "<u4")]
-"""To the end of a row; the last two are unused, and make its length a multiple of 8: numpy forgets padding."""
+"""The end of a row; the last two are unused and make its length a multiple of 8: numpy forgets padding."""
 
 EVENT = np.dtype(
-    [("at", "<i8"), ("event", "<u8"), ("person", "<u8"), ("thread", "<u8"), ("act", "<u8"), ("parent", "<u8"),
-     ("kind", "u1"), ("role", "u1"), *_CODES]
+    [("at", "<i8"), ("event", "<u8"), ("person", "<u8"), ("thread", "<u8"), ("act", "<u8"),
+     ("parent", "<u8"), ("kind", "u1"), ("role", "u1"), *_CODES]
 )  # fmt: skip
 """`thread` is the session of an event about one; `role` the action of a moderator."""
 
 PERSON = np.dtype(
-    [("person", "<u8"), ("first", "<i8"), ("last", "<i8"), ("acted", "<i8"), ("moved", "<i8"), ("left", "<i8"),
-     ("is_in", "u1"), ("has_joined", "u1"), *_CODES]
+    [("person", "<u8"), ("first", "<i8"), ("last", "<i8"), ("acted", "<i8"), ("moved", "<i8"),
+     ("left", "<i8"), ("is_in", "u1"), ("has_joined", "u1"), *_CODES]
 )  # fmt: skip
 """What is remembered of a person's events that have left the log: first and last activity, first act as a
 member, newest joining or leaving and which of them it was, newest leaving, whether there was a joining.

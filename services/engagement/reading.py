@@ -84,7 +84,7 @@ class Reader:
             for accepted in envelope.events:
                 event = accepted.event
                 group = self._group_of(envelope, event.group_ref)
-                kind = event.WhichOneof("kind")
+                kind = event.WhichOneof("kind") or ""
                 if kind == "event_retracted":
                     taken_back = _hash(event.event_retracted.retracted_event_id.encode())
                     retractions.append((group, Retraction(taken_back, envelope.received_at.seconds)))

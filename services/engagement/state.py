@@ -9,7 +9,7 @@ overwrites nothing but its own records, with what is true.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -23,8 +23,13 @@ from services.engagement.people import joined
 PART_EVENTS = 64
 """A part of the log that holds as many is not written again."""
 
+MAX_PART_EVENTS = 50_000
+"""So many events are some 3 MB: more in one flush go into several records."""
+NOT_ALL = -1
+"""In place of an offset, in a record after which more of the same offset follows."""
+
 SHARDED_FROM_PEOPLE = 512
-"""What is remembered of as many people is written by the first byte of their pseudonyms, else in one record."""
+"""What is remembered of as many people is written by the first byte of their pseudonyms."""
 UNSHARDED = -1
 
 StateRecord = tuple[bytes, bytes | None]
@@ -75,82 +80,113 @@ class Written:
         return gone
 
 
+@dataclass(frozen=True, slots=True)
 class StateWriter:
     """Writes groups of one partition under its own names."""
 
-    def __init__(self, epoch: str, topic_id: str) -> None:
-        self.epoch = epoch
-        self.topic_id = topic_id
+    epoch: str
+    topic_id: str
 
     def records(
         self, group: Group, written: Written, news: Events, applied_offset: int
     ) -> Iterator[StateRecord]:
         """What has to be written so that the state holds `news` and all else that changed, in this order."""
-        prefix = f"{group.key.tenant_id}\0{group.key.group_id}\0"
+        writing = _Writing(self, group, written, applied_offset)
         expired = written.expired(group.log_starts_at)
         if expired or group.has_late_people:
-            yield from self._people(group, written, prefix, applied_offset)
+            yield from writing.people()
         if group.has_new_retractions:
-            group.has_new_retractions = False
-            yield from self._whole(
-                "r", _retractions(group), "retractions", group, written, prefix, applied_offset
-            )
+            yield from writing.retractions()
         if len(news):
-            written.open_part.append(news)
-            written.count_open += len(news)
-            rows = written.open_part[0] if len(written.open_part) == 1 else np.concatenate(written.open_part)
-            written.open_part = [rows]
-            name = f"e{self.epoch}.{written.number}"
-            yield _key(prefix, name), self._value(group, "events", _bare(rows), applied_offset)
+            yield from writing.events(news)
             if written.count_open >= PART_EVENTS:
                 self.close(written)
         for name in expired:
-            yield _key(prefix, name), None
+            yield writing.key(name), None
 
     def close(self, written: Written) -> None:
         """The open part gets no more events."""
         if written.count_open:
             newest = max(int(each["at"].max()) for each in written.open_part)
-            written.close_part(f"e{self.epoch}.{written.number}", newest)
+            written.close_part(self.part_name(written), newest)
             written.open_part, written.count_open = [], 0
             written.number += 1
 
-    def _people(self, group: Group, written: Written, prefix: str, offset: int) -> Iterator[StateRecord]:
-        people = group.people
-        is_sharded = len(people) >= SHARDED_FROM_PEOPLE
-        shards = sorted(group.dirty_people) if is_sharded else [UNSHARDED]
-        if is_sharded and any(name == f"p{UNSHARDED}" for name in written.others):
-            shards = list(range(256))
+    def part_name(self, written: Written) -> str:
+        return f"e{self.epoch}.{written.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Writing:
+    """The records of one group in one flush."""
+
+    writer: StateWriter
+    group: Group
+    written: Written
+    applied_offset: int
+
+    def events(self, news: Events) -> Iterator[StateRecord]:
+        """The open part with what is new. Only with the last record all is written up to the offset."""
+        written = self.written
+        while len(news) > MAX_PART_EVENTS:
+            first, news = news[:MAX_PART_EVENTS], news[MAX_PART_EVENTS:]
+            self.writer.close(written)
+            yield self._open_part(first, NOT_ALL)
+            self.writer.close(written)
+        yield self._open_part(news, self.applied_offset)
+
+    def _open_part(self, news: Events, applied_offset: int) -> StateRecord:
+        written = self.written
+        rows = np.concatenate([*written.open_part, news])
+        written.open_part, written.count_open = [rows], len(rows)
+        return self.key(self.writer.part_name(written)), self._value(applied_offset, events=_bare(rows))
+
+    def people(self) -> Iterator[StateRecord]:
+        """Those of whom something is remembered that is not written, with all of their shard."""
+        group, written, people = self.group, self.written, self.group.people
+        shards: Iterable[int] = [UNSHARDED]
+        first_bytes = people["person"] >> np.uint64(56)
+        if len(people) >= SHARDED_FROM_PEOPLE:
+            # With the first sharded writing all of them, because the one record of before goes.
+            shards = range(256) if written.others[f"p{UNSHARDED}"] else sorted(group.dirty_people)
         group.dirty_people.clear()
         group.has_late_people = False
-        first_bytes = (people["person"] >> np.uint64(56)) if is_sharded else None
         for shard in shards:
-            rows = people if first_bytes is None else people[first_bytes == shard]
+            rows = people if shard == UNSHARDED else people[first_bytes == shard]
             if len(rows):
-                yield from self._whole(f"p{shard}", _bare(rows), "people", group, written, prefix, offset)
-        if is_sharded:
+                yield from self._whole(f"p{shard}", people=_bare(rows))
+        if UNSHARDED not in shards:
             for name in written.others.pop(f"p{UNSHARDED}", ()):
-                yield _key(prefix, name), None
+                yield self.key(name), None
 
-    def _whole(
-        self, kind: str, content: bytes, name: str, group: Group, written: Written, prefix: str, offset: int
-    ) -> Iterator[StateRecord]:
+    def retractions(self) -> Iterator[StateRecord]:
+        group = self.group
+        group.has_new_retractions = False
+        rows = np.zeros(len(group.retracted), RETRACTION)
+        rows["event"], rows["received_at"] = list(group.retracted), list(group.retracted.values())
+        yield from self._whole("r", retractions=rows.tobytes())
+
+    def key(self, name: str) -> bytes:
+        return "\0".join((*self.group.key, name)).encode()
+
+    def _whole(self, kind: str, **content: bytes) -> Iterator[StateRecord]:
         """One record in place of all of its kind, which are joined in it."""
-        ours = f"{kind}.{self.epoch}"
-        yield _key(prefix, ours), self._value(group, name, content, offset)
-        for earlier in written.others[kind] - {ours}:
-            yield _key(prefix, earlier), None
-        written.others[kind] = {ours}
+        ours = f"{kind}.{self.writer.epoch}"
+        yield self.key(ours), self._value(self.applied_offset, **content)
+        for earlier in self.written.others[kind] - {ours}:
+            yield self.key(earlier), None
+        self.written.others[kind] = {ours}
 
-    def _value(self, group: Group, name: str, content: bytes, applied_offset: int) -> bytes:
+    def _value(self, applied_offset: int, **content: bytes) -> bytes:
+        group = self.group
         return EngagementState(
             tenant_id=group.key.tenant_id,
             data_class=group.data_class,  # type: ignore[arg-type]
             group_id=group.key.group_id,
             applied_offset=applied_offset,
-            topic_id=self.topic_id,
+            topic_id=self.writer.topic_id,
             layout=LAYOUT,
-            **{name: content},  # type: ignore[arg-type]
+            **content,
         ).SerializeToString()
 
 
@@ -213,7 +249,7 @@ class Restoring:
 def restored(
     records: Mapping[bytes, bytes], withdrawn: Mapping[str, Withdrawn], topic_id: str
 ) -> tuple[Iterator[tuple[Group, Written]], list[bytes]]:
-    """Groups from the newest value of each key, and the keys of what could not be read. Raises InputRecreated."""
+    """Groups from the newest value of each key, and the keys that are not readable. Raises InputRecreated."""
     groups: dict[GroupKey, Restoring] = {}
     unreadable = []
     for key, value in records.items():
@@ -240,18 +276,8 @@ def _finished(
         yield restoring.finish(withdrawn.get(key.tenant_id, ()))
 
 
-def _key(prefix: str, name: str) -> bytes:
-    return (prefix + name).encode()
-
-
 def _bare(rows: np.ndarray) -> bytes:
     """Without what hides them: that follows from retractions and consents."""
     rows = rows.copy()
     rows["hidden"] = 0
-    return rows.tobytes()
-
-
-def _retractions(group: Group) -> bytes:
-    rows = np.zeros(len(group.retracted), RETRACTION)
-    rows["event"], rows["received_at"] = list(group.retracted), list(group.retracted.values())
     return rows.tobytes()

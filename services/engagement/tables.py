@@ -52,11 +52,13 @@ class Tables:
 
     def begin(self, people: People, as_of: int) -> None:
         self.as_of = as_of
-        kernels.begin(people, self.rows[kernels.PERSONS], *self.slots, self.counts, self.counted)
+        persons = self.rows[kernels.PERSONS]
+        kernels.begin(people, persons, *self.slots, self.counts, self.counted)  # type: ignore[call-arg]
 
     def add(self, events: Events) -> int:
         """kernels.ADDED, TOO_LATE or FULL."""
-        answer: int = kernels.add(events, self.as_of, *self.rows, *self.slots, self.counts, self.counted)
+        tables = (*self.rows, *self.slots, self.counts, self.counted)
+        answer: int = kernels.add(events, self.as_of, *tables)
         return answer
 
     def larger(self) -> Tables:
@@ -98,8 +100,7 @@ class Tabulator:
         time, where nothing else changed; None where something did.
         """
         tables = self._kept.pop(key, None)
-        fits = tables is not None and news is not None and tables.as_of == as_of
-        if not fits or tables is None or tables.add(news) != kernels.ADDED:
+        if tables is None or news is None or tables.as_of != as_of or tables.add(news) != kernels.ADDED:
             tables = self._anew(tables, events, people, as_of)
         if len(events) >= self._kept_from_events:
             self._keep(key, tables)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import secrets
 from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
@@ -244,12 +243,12 @@ class Engagement:
                 "partition %d: records %d to %d of %s expired before they were counted",
                 partition, committed, beginning - 1, INPUT,
             )  # fmt: skip
-        return max(committed, beginning)
+        return max(int(committed), int(beginning))
 
     async def _compute_again(
         self, state: PartitionState, partition: int, offset: int, count_unreadable: int
     ) -> None:
-        """Takes in all that is still on the input topic before `offset`: what is known already stays known."""
+        """Takes in all that is still on the input topic before `offset`; what is known stays known."""
         if count_unreadable:
             log.warning("%d records of the state of partition %d cannot be read", count_unreadable, partition)
         state.doubt()
@@ -319,7 +318,7 @@ def create_app(
             # Under load at most half of the time: records that come meanwhile are cheaper together.
             await asyncio.sleep(max(settings.flush_seconds, loop.time() - began))
 
-    @app.on_partitions_revoked.connect  # type: ignore[arg-type]
+    @app.on_partitions_revoked.connect
     async def write_before_losing(*_: Any, **__: Any) -> None:
         await ours.lose(app)
 

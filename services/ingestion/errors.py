@@ -150,3 +150,16 @@ def not_acknowledged() -> CallError:
         "with the same event_ids",
         retry_seconds=1.0,
     )
+
+
+def wrong_request(field: str, rule: str) -> CallError:
+    return CallError(grpc.StatusCode.INVALID_ARGUMENT, "REQUEST", f"{field}: {rule}", field=field)
+
+
+def figures_away() -> CallError:
+    return CallError(
+        grpc.StatusCode.UNAVAILABLE,
+        "FIGURES_AWAY",
+        "Live figures cannot be read at the moment; events are taken all the same. Try again a little later",
+        retry_seconds=1.0,
+    )

@@ -18,6 +18,7 @@ from grpc_health.v1._async import HealthServicer
 
 from services.ingestion import tls
 from services.ingestion.authentication import KeyStore
+from services.ingestion.engagement import EngagementServicer, LiveTable, add_engagement_servicer
 from services.ingestion.instruments import instruments
 from services.ingestion.intake import Intake
 from services.ingestion.keys import Limits
@@ -50,7 +51,9 @@ class Server:
         self._observation = Observation(
             settings.metrics_port and settings.metrics_port + number, settings.traces_endpoint
         )
+        self._pseudonymiser = Pseudonymiser.from_file(settings.pseudonym_key_file)
         self._gateway = self._make_gateway()
+        self._live_table = LiveTable(PostgresSettings.load())
         self._health = HealthServicer()
         self._server, self._services = self._make_server()
 
@@ -86,7 +89,7 @@ class Server:
             limits=TenantLimits(defaults, 1 / settings.processes, time.monotonic),
             room=Room(settings.max_bytes_in_flight // settings.processes),
             intake=Intake(
-                pseudonymiser=Pseudonymiser.from_file(settings.pseudonym_key_file),
+                pseudonymiser=self._pseudonymiser,
                 recent=Recent(settings.remembered_events),
                 outbox=self._outbox,
                 seal=quarantine.encrypt,
@@ -104,6 +107,8 @@ class Server:
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         services = add_servicers(self._gateway, server)
+        engagement = EngagementServicer(self._gateway, self._pseudonymiser, self._live_table)
+        services.append(add_engagement_servicer(engagement, server))
         if _is_loopback(settings.host):
             _add_reflection(server, services)
         credentials = tls.server_credentials(settings)
@@ -146,6 +151,7 @@ class Server:
                 await self._outbox.drain()
         await self._sender.close()
         self._gateway.keys.close()
+        self._live_table.close()
 
 
 def _options(settings: IngestionSettings) -> list[tuple[str, Any]]:

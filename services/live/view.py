@@ -16,8 +16,8 @@ FIGURES = [(field.name, field.has_presence) for field in WindowEngagement.DESCRI
 
 KEY = ("tenant_id", "group_id", "window_hours")
 COLUMNS = (
-    "tenant_id", "data_class", "group_id", "as_of", "stickiness", "topic_id", "kafka_partition", "applied_offset",
-    *(name for name, _ in FIGURES),
+    "tenant_id", "data_class", "group_id", "as_of", "stickiness",
+    "topic_id", "kafka_partition", "applied_offset", *(name for name, _ in FIGURES),
 )  # fmt: skip
 
 UPSERT = f"""
@@ -29,7 +29,7 @@ WHERE known.topic_id <> excluded.topic_id OR known.applied_offset <= excluded.ap
 
 
 def write(connection: Connection, figures: Iterable[GroupEngagement]) -> int:
-    """Writes figures in one transaction; of several of one group the last wins. Returns of how many groups."""
+    """Writes figures in one transaction; of several of a group the last wins. Returns of how many groups."""
     newest = {(each.tenant_id, each.group_id): each for each in figures}
     with connection, connection.cursor() as cursor:
         rows = [row for each in newest.values() for row in _rows(each)]

@@ -189,7 +189,7 @@ class EngagementSettings(_Fragment):
     flush_seconds: float = 0.5
     """How often touched figures are written; a figure is at most this much behind its worker."""
     max_events_in_memory: int = 12_000_000
-    """Of all groups, 56 bytes each; the groups that were idle for longest are laid down in the data folder."""
+    """Some 70 bytes each; beyond it the groups that were idle for longest lie in the data folder."""
     stall_seconds: float = 60.0
     """With input waiting and no progress for this long, the worker ends itself; it is then restarted."""
 

@@ -10,6 +10,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
+from circles.common.v1.common_pb2 import DATA_CLASS_SYNTHETIC
 from circles.participation.v1 import participation_event_pb2 as pb
 from circles.participation.v1.participation_event_envelope_pb2 import ParticipationEventEnvelope
 
@@ -60,7 +61,7 @@ def event_of(told: Told, group: str = GROUP) -> pb.ParticipationEvent:
 
 def record_of(events: Sequence[pb.ParticipationEvent], received_at: int) -> tuple[bytes, bytes]:
     """Key and value of one record."""
-    envelope = ParticipationEventEnvelope(tenant_id=TENANT, data_class=3)
+    envelope = ParticipationEventEnvelope(tenant_id=TENANT, data_class=DATA_CLASS_SYNTHETIC)
     envelope.received_at.FromSeconds(received_at)
     for event in events:
         envelope.events.add().event.CopyFrom(event)
@@ -153,7 +154,7 @@ def shown(figures: Any) -> tuple[int, dict[int, dict[str, int | float | None]]]:
     for window in message.windows:
         windows[window.window_hours] = {
             field.name: getattr(window, field.name)
-            if not field.has_presence or window.HasField(field.name)
+            if not field.has_presence or window.HasField(field.name)  # type: ignore[arg-type]
             else None
             for field in window.DESCRIPTOR.fields
             if field.name != "window_hours"

@@ -102,9 +102,7 @@ def test_state_that_cannot_be_read_is_computed_again(stack: Stack) -> None:
     partner.call(events[-3:])
     wait_until_quiet(stack)
     assert live_figures(partner) == recount(partner, events)
-    wait_until(
-        lambda: all(is_readable(key, value) for _, key, value in state_of(partner)), "our state"
-    )
+    wait_until(lambda: all(is_readable(key, value) for _, key, value in state_of(partner)), "our state")
 
 
 State = list[tuple[int, bytes, bytes]]

@@ -1,4 +1,4 @@
-"""Rolling engagement equals its oracle, whatever the order, the copies, the crashes, and who takes back what."""
+"""Rolling engagement equals its oracle, whatever the order, copies, crashes, and what is taken back."""
 
 from __future__ import annotations
 
