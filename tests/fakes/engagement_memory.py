@@ -11,23 +11,25 @@ from pathlib import Path
 from typing import Any
 
 from circles.common.v1.common_pb2 import DATA_CLASS_SYNTHETIC
+from circles.engagement.v1.group_engagement_pb2 import GroupEngagement
 from circles.participation.v1 import participation_event_pb2 as pb
 from circles.participation.v1.participation_event_envelope_pb2 import ParticipationEventEnvelope
 
 from services.engagement.cold import ColdGroups
 from services.engagement.groups import GroupKey
 from services.engagement.messages import group_engagement
-from services.engagement.partitions import PartitionState
+from services.engagement.partitions import GroupFigures, PartitionState
 from services.engagement.reading import PSEUDONYM_CHARACTERS, person_number, read_all
 from services.engagement.state import StateWriter, restored
 from services.engagement.tables import Tabulator
-from tests.fakes.engagement_oracle import Told
+from services.live.view import FIGURES
+from tests.fakes.engagement_oracle import Figures, Told
 
 TENANT = "t"
 GROUP = "grp_" + "0" * 32
 TOPIC_ID = "topic"
 
-Shown = dict[str, tuple[int, dict[int, dict[str, int | float | None]]]]
+Shown = dict[str, tuple[int, dict[int, Figures]]]
 """By group: as_of, and figures by the hours of the window."""
 
 
@@ -140,23 +142,27 @@ class Memory:
         self.apply()
         self.flush()
 
-    def figures(self, group: str = GROUP) -> tuple[int, dict[int, dict[str, int | float | None]]] | None:
+    def figures(self, group: str = GROUP) -> tuple[int, dict[int, Figures]] | None:
         return self.shown.get(group)
 
     def in_memory(self, group: str = GROUP) -> bool:
         return GroupKey(TENANT, group) in self.partition.keys
 
 
-def shown(figures: Any) -> tuple[int, dict[int, dict[str, int | float | None]]]:
+def shown(figures: GroupFigures) -> tuple[int, dict[int, Figures]]:
+    return shown_of(group_engagement(figures, TOPIC_ID, 0, 0))
+
+
+def shown_of(message: GroupEngagement) -> tuple[int, dict[int, Figures]]:
     """What a reader of the message sees."""
-    message = group_engagement(figures, TOPIC_ID, 0, 0)
-    windows: dict[int, dict[str, int | float | None]] = {}
-    for window in message.windows:
-        windows[window.window_hours] = {
-            field.name: getattr(window, field.name)
-            if not field.has_presence or window.HasField(field.name)  # type: ignore[arg-type]
+    windows = {
+        window.window_hours: {
+            name: getattr(window, name)
+            if not may_be_absent or window.HasField(name)  # type: ignore[arg-type]
             else None
-            for field in window.DESCRIPTOR.fields
-            if field.name != "window_hours"
+            for name, may_be_absent in FIGURES
+            if name != "window_hours"
         }
+        for window in message.windows
+    }
     return message.as_of.seconds, windows

@@ -1,0 +1,103 @@
+"""Engagement workers of a test's own, on the session's Kafka: started, killed, stopped and woken at will.
+
+What they write goes to topics of their own; what they show is read from there as `services.live` would.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from circles.engagement.v1.group_engagement_pb2 import GroupEngagement
+
+from services.engagement.worker import INPUT, METRICS, STATE
+from services.kafka.client import admin, consumer
+from services.kafka.topics import topics as registry
+from services.runtime.settings import KafkaSettings
+from tests.fakes.engagement_memory import shown_of
+from tests.fakes.engagement_process import topics
+from tests.live_figures import Shown
+from tests.partners import Partner, end_offsets
+from tests.stacks import Stack, wait_until
+
+
+@dataclass
+class Workers:
+    """Workers of one group, by the order of their start."""
+
+    stack: Stack
+    folder: Path
+    name: str = field(default_factory=lambda: f"workers-{uuid.uuid4().hex[:8]}")
+    running: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def start(self, *options: str) -> subprocess.Popen[bytes]:
+        log = (self.folder / f"{self.name}-{len(self.running)}.log").open("wb")
+        worker = subprocess.Popen(
+            [sys.executable, "-m", "tests.fakes.engagement_process", self.name, *options],
+            env={**self.stack.environment, "CIRCLES_HOME": str(self.stack.home)},
+            stdout=log,
+            stderr=log,
+        )
+        self.running.append(worker)
+        return worker
+
+    def kill(self, worker: subprocess.Popen[bytes], number: signal.Signals = signal.SIGKILL) -> None:
+        worker.send_signal(number)
+        worker.wait(timeout=60)
+
+    def wait_until_caught_up(self) -> None:
+        """Everything that is on the input is committed by these workers."""
+        wait_until(self._has_caught_up, "workers that have caught up", seconds=180)
+
+    def figures(self, partner: Partner) -> Shown:
+        """Of each group the figures of the highest offset, as the live view keeps them."""
+        newest: dict[str, GroupEngagement] = {}
+        with closing(
+            consumer(KafkaSettings.load(), auto_offset_reset="earliest", consumer_timeout_ms=2000)
+        ) as reader:
+            reader.subscribe([topics(self.name)[1]])
+            for record in reader:
+                each = GroupEngagement.FromString(record.value)
+                known = newest.get(each.group_id)
+                if each.tenant_id == partner.tenant_id and (
+                    known is None or known.applied_offset <= each.applied_offset
+                ):
+                    newest[each.group_id] = each
+        return {group: shown_of(each) for group, each in newest.items()}
+
+    def end(self) -> None:
+        for worker in self.running:
+            if worker.poll() is None:
+                os.kill(worker.pid, signal.SIGCONT)
+                worker.kill()
+                worker.wait(timeout=30)
+
+    def _has_caught_up(self) -> bool:
+        with closing(admin(KafkaSettings.load())) as client:
+            offsets = client.list_group_offsets(self.name)
+        committed = offsets.get(self.name, offsets)
+        reached = {place.partition: at.offset for place, at in committed.items() if place.topic == INPUT}
+        return all(reached.get(partition, 0) >= end for partition, end in end_offsets(INPUT).items())
+
+
+@contextmanager
+def engagement_workers(stack: Stack, folder: Path) -> Iterator[Workers]:
+    """None runs yet; all that do are ended at last."""
+    workers = Workers(stack, folder)
+    with closing(admin(KafkaSettings.load())) as client:
+        wanted = {
+            name: {"num_partitions": registry()[like].partitions, "configs": dict(registry()[like].config)}
+            for name, like in zip(topics(workers.name), (STATE, METRICS), strict=True)
+        }
+        client.create_topics(wanted, wait_for_metadata=True)
+    try:
+        yield workers
+    finally:
+        workers.end()

@@ -1,0 +1,121 @@
+"""Engagement workers that come and go, sleep too long and die at the worst moments: figures stay exact."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.simulator.community import Community
+from tests.engagement_workers import Workers, engagement_workers
+from tests.fakes.engagement_process import POINTS
+from tests.live_figures import Shown, recount
+from tests.partners import Partner, new_partner
+from tests.stacks import Stack
+
+pytestmark = pytest.mark.stack
+
+SESSION_SECONDS = 10
+"""After so long without a sign of life Kafka gives a worker's partitions to others."""
+
+
+@pytest.fixture
+def workers(stack: Stack, tmp_path: Path) -> Iterator[Workers]:
+    with engagement_workers(stack, tmp_path) as started:
+        yield started
+
+
+def community(seed: int, parts: int) -> list[list[Any]]:
+    events = list(Community(seed, 6000).events())
+    size = len(events) // parts + 1
+    return [events[i : i + size] for i in range(0, len(events), size)]
+
+
+def post(partner: Partner, events: Sequence[Any]) -> None:
+    with partner.client() as client:
+        assert client.post(events).count_acknowledged == len(events)
+
+
+def test_workers_share_the_partitions_and_may_be_killed_at_any_time(stack: Stack, workers: Workers) -> None:
+    """One, then three, then one again, in the middle of what comes."""
+    partner = new_partner(stack, "storm")
+    first, second, third, fourth = parts = community(1, 4)
+    one = workers.start()
+    post(partner, first)
+    two, three = workers.start(), workers.start()
+    post(partner, second)
+    workers.wait_until_caught_up()
+    workers.kill(one)
+    post(partner, third)
+    workers.kill(two, signal.SIGTERM)
+    post(partner, fourth)
+    workers.wait_until_caught_up()
+    assert three.poll() is None
+    assert workers.figures(partner) == recount(partner, [event for part in parts for event in part])
+
+
+def test_a_worker_that_wakes_after_it_lost_its_partitions_takes_nothing_away(
+    stack: Stack, workers: Workers
+) -> None:
+    """Neither from the figures, nor from the state that the next worker finds."""
+    partner = new_partner(stack, "zombie")
+    first, second, third = parts = community(2, 3)
+    zombie = workers.start()
+    post(partner, first)
+    workers.wait_until_caught_up()
+    post(partner, second[:50])
+    zombie.send_signal(signal.SIGSTOP)
+    other = workers.start()
+    post(partner, second[50:])
+    workers.wait_until_caught_up()
+    zombie.send_signal(signal.SIGCONT)
+    time.sleep(SESSION_SECONDS / 2)
+    post(partner, third)
+    workers.wait_until_caught_up()
+    workers.kill(other)
+    if zombie.poll() is None:
+        workers.kill(zombie)
+    post(partner, third[:20])  # copies, so that every worker has something to do
+    workers.start()
+    workers.wait_until_caught_up()
+    assert workers.figures(partner) == recount(partner, [event for part in parts for event in part])
+
+
+@pytest.mark.parametrize("options", [(), ("--identity", "random")], ids=["with identity", "offsets alone"])
+def test_figures_are_exact_after_a_crash_at_each_point(
+    stack: Stack, workers: Workers, options: tuple[str, ...]
+) -> None:
+    """Half of the state written; all of it, but no figures; figures, but no commit."""
+    partner = new_partner(stack, "points")
+    parts = community(3, len(POINTS))
+    for point, part in zip(POINTS, parts, strict=True):
+        worker = workers.start("--crash", point, *options)
+        post(partner, part)
+        assert worker.wait(timeout=120) == -signal.SIGKILL
+    workers.start(*options)
+    workers.wait_until_caught_up()
+    assert workers.figures(partner) == recount(partner, [event for part in parts for event in part])
+
+
+def test_without_identity_and_offsets_the_same_crash_counts_twice(stack: Stack, workers: Workers) -> None:
+    """The test above can fail."""
+    partner = new_partner(stack, "control")
+    (events,) = community(4, 1)
+    options = ("--identity", "random", "--forget-offsets")
+    worker = workers.start("--crash", "figures", *options)
+    post(partner, events)
+    assert worker.wait(timeout=120) == -signal.SIGKILL
+    workers.start(*options)
+    workers.wait_until_caught_up()
+    counted, expected = count_events(workers.figures(partner)), count_events(recount(partner, events))
+    assert counted.keys() == expected.keys()
+    assert any(counted[group] > expected[group] for group in expected)
+
+
+def count_events(shown: Shown) -> dict[str, int]:
+    """Of each group, in the longest window."""
+    return {group: int(windows[672]["count_events"] or 0) for group, (_, windows) in shown.items()}
