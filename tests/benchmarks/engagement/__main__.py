@@ -16,6 +16,8 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 
+from confluent_kafka import KafkaException
+
 from tests.benchmarks.engagement import freshness, state, table, throughput
 from tests.benchmarks.engagement.machine import processor
 from tests.benchmarks.engagement.process import WorkerFailed
@@ -55,7 +57,7 @@ def main() -> int:
         return 2
     try:
         report, failures = _run(wanted, options)
-    except CannotRun as reason:
+    except (CannotRun, KafkaException) as reason:
         print(reason, file=sys.stderr)
         return 2
     print("\n".join(report))
