@@ -131,7 +131,7 @@ def test_figures_of_state_are_judged() -> None:
         touch_small=Touch(10_000, 500, 0.1),
         from_nothing_seconds=100,
         from_state_seconds=10,
-        from_state_peak_rss_bytes=0,
+        from_small_state_seconds=5,
     )
     found = table.state_figures(figures, groups=10_000, participants=100_000)
     verdicts = {line.figure: line.verdict for line in found if line.verdict}
