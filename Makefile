@@ -9,7 +9,7 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 SOAK_ARGS ?=
 
-.PHONY: help setup demo up down test bench-ingestion soak check lint types imports protos protos-release protos-check lock clean
+.PHONY: help setup demo up down test bench-ingestion bench-engagement soak check lint types imports protos protos-release protos-check lock clean
 
 help: ## List the verbs
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) \
@@ -32,6 +32,9 @@ test: setup check ## All checks and tests, as CI runs them (PYTEST_ARGS="-k name
 
 bench-ingestion: setup ## What an acknowledged event costs, beside peers (needs Go; BENCH_ARGS="--rounds 1")
 	@$(BIN)/python -m tests.benchmarks.ingestion $(BENCH_ARGS)
+
+bench-engagement: setup ## What rolling figures cost, beside peers (the first time it installs one; BENCH_ARGS=--full)
+	@$(BIN)/python -m tests.benchmarks.engagement $(BENCH_ARGS)
 
 soak: setup ## Fuzzing and kill -9 at random, some 40 minutes; goes on where it was (SOAK_ARGS="--fresh")
 	@$(BIN)/python -m tests.soak $(SOAK_ARGS)
