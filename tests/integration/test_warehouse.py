@@ -349,6 +349,26 @@ class TestFirstBuild:
         assert found["attendance_rate"]["denominator"] == 252
         assert found["attendance_rate"]["post_hoc"] is True
 
+    def test_known_totals_of_rolling_engagement(
+        self, warehouse: Warehouse, first: dg.ExecuteInProcessResult
+    ) -> None:
+        """18 women, 14 sessions, one a day: all within 28 days, the last one within the last hour."""
+        rows = warehouse.lake(
+            "SELECT window_hours, count_sessions, count_places, count_attendances, attendance_rate "
+            "FROM marts.fct_group_engagement_rolling WHERE tenant_id = 'women' ORDER BY window_hours"
+        )
+        assert rows[-1] == (672, 14, 252, 89, 89 / 252)
+        assert [row[:3] for row in rows[:-1]] == [(1, 1, 18), (24, 1, 18), (168, 7, 126)]
+
+    def test_doses_add_up_to_the_attendances(
+        self, warehouse: Warehouse, first: dg.ExecuteInProcessResult
+    ) -> None:
+        rows = warehouse.lake(
+            "SELECT count(*), sum(count_sessions_attended), bool_and(has_research_consent) "
+            "FROM marts.fct_participant_dose WHERE tenant_id = 'women'"
+        )
+        assert rows == [(18, 89, True)]
+
     @pytest.mark.parametrize("time_point", BTHEB_WAVES)
     def test_the_trial_equals_an_independent_computation(
         self, warehouse: Warehouse, first: dg.ExecuteInProcessResult, time_point: str
