@@ -9,12 +9,13 @@ from __future__ import annotations
 import dagster as dg
 
 from pipelines.defs.admission import assets as admission
-from pipelines.defs.automation.jobs import build_warehouse
-from pipelines.defs.automation.schedules import daily_build
+from pipelines.defs.automation.jobs import build_warehouse, reconcile_live
+from pipelines.defs.automation.schedules import daily_build, hourly_reconciliation
 from pipelines.defs.automation.sensors import new_data_sensor
 from pipelines.defs.evidence import assets as evidence
 from pipelines.defs.landing import assets as landing
 from pipelines.defs.publication import assets as publication
+from pipelines.defs.reconciliation import assets as reconciliation
 from pipelines.defs.resources import Database, Lake
 from pipelines.defs.transformation import assets as transformation
 
@@ -25,9 +26,11 @@ defs = dg.Definitions(
         transformation.assets(),
         evidence.assets(),
         publication.release,
+        *reconciliation.specs(),
+        reconciliation.live_reconciliation,
     ],
-    jobs=[build_warehouse],
-    schedules=[daily_build],
+    jobs=[build_warehouse, reconcile_live],
+    schedules=[daily_build, hourly_reconciliation],
     sensors=[new_data_sensor],
     resources={"lake": Lake(), "database": Database(), "dbt": transformation.dbt_resource()},
     executor=dg.in_process_executor,

@@ -126,18 +126,18 @@ where known_bodies.event_id is null
 {% endmacro %}
 
 {#
-  The events of a staging model that count: without those that were taken back, and without the
+  The events of a relation that count: without those that were taken back, and without the
   retractions themselves. A retraction is final: retracting it has no effect.
 #}
 {% macro kept_events(events) %}
 with retractions as (
     select distinct tenant_id, retracted_event_id
-    from {{ ref(events) }}
+    from {{ events }}
     where kind = 'event_retracted'
 )
 
 select events.*
-from {{ ref(events) }} as events
+from {{ events }} as events
 left join retractions
     on events.tenant_id = retractions.tenant_id
     and events.event_id = retractions.retracted_event_id

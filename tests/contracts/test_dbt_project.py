@@ -48,9 +48,13 @@ def sql_of(path: Path) -> str:
     return re.sub(r"--[^\n]*", " ", text).lower()
 
 
+DISPATCHED = ("items.sql", "times.sql")
+"""Files of macros that have a form for each engine."""
+
+
 def shared_macros() -> list[Path]:
-    """Macros that both engines run. Those of `items.sql` have a form for each."""
-    return [path for path in sorted((DBT / "macros").glob("*.sql")) if path.name != "items.sql"]
+    """Macros that both engines run."""
+    return [path for path in sorted((DBT / "macros").glob("*.sql")) if path.name not in DISPATCHED]
 
 
 @pytest.mark.parametrize("path", [*MODELS, *TESTS, *shared_macros()], ids=lambda path: path.stem)
@@ -68,8 +72,9 @@ def test_the_scan_finds_what_is_banned(sql: str) -> None:
     assert any(re.search(pattern, sql) for pattern in BANNED)
 
 
-def test_every_dispatched_macro_has_a_form_for_both_engines() -> None:
-    text = (DBT / "macros" / "items.sql").read_text()
+@pytest.mark.parametrize("file", DISPATCHED)
+def test_every_dispatched_macro_has_a_form_for_both_engines(file: str) -> None:
+    text = (DBT / "macros" / file).read_text()
     dispatched = set(re.findall(r"dispatch\('(\w+)'\)", text))
     assert dispatched
     for engine in ("duckdb", "trino"):

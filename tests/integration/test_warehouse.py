@@ -20,6 +20,8 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 import psycopg2
+import psycopg2.extras
+import pyarrow as pa
 import pytest
 import yaml
 from circles.common.v1.common_pb2 import (
@@ -43,6 +45,7 @@ from pipelines.publication.candidate import provenance, write_candidate
 from pipelines.publication.disclosure import control
 from pipelines.publication.release import NotApproved, publish
 from pipelines.quality.admission import release
+from pipelines.quality.reconciliation import LIVE
 from services.runtime.lake import open_lake
 from services.runtime.settings import PostgresSettings, ReaderSettings
 from tests.fakes.histories import (
@@ -349,6 +352,26 @@ class TestFirstBuild:
         assert found["attendance_rate"]["denominator"] == 252
         assert found["attendance_rate"]["post_hoc"] is True
 
+    def test_known_totals_of_rolling_engagement(
+        self, warehouse: Warehouse, first: dg.ExecuteInProcessResult
+    ) -> None:
+        """18 women, 14 sessions, one a day: all within 28 days, the last one within the last hour."""
+        rows = warehouse.lake(
+            "SELECT window_hours, count_sessions, count_places, count_attendances, attendance_rate "
+            "FROM marts.fct_group_engagement_rolling WHERE tenant_id = 'women' ORDER BY window_hours"
+        )
+        assert rows[-1] == (672, 14, 252, 89, 89 / 252)
+        assert [row[:3] for row in rows[:-1]] == [(1, 1, 18), (24, 1, 18), (168, 7, 126)]
+
+    def test_doses_add_up_to_the_attendances(
+        self, warehouse: Warehouse, first: dg.ExecuteInProcessResult
+    ) -> None:
+        rows = warehouse.lake(
+            "SELECT count(*), sum(count_sessions_attended), bool_and(has_research_consent) "
+            "FROM marts.fct_participant_dose WHERE tenant_id = 'women'"
+        )
+        assert rows == [(18, 89, True)]
+
     @pytest.mark.parametrize("time_point", BTHEB_WAVES)
     def test_the_trial_equals_an_independent_computation(
         self, warehouse: Warehouse, first: dg.ExecuteInProcessResult, time_point: str
@@ -532,6 +555,80 @@ class TestSensor:
         assert cursor == str(number)
         again, _ = look(cursor)
         assert isinstance(again, dg.SkipReason)
+
+
+class TestReconciliation:
+    """Live figures are put there by hand, as the stream would have left them after all that is staged."""
+
+    @pytest.fixture(scope="class")
+    def live(self, warehouse: Warehouse, second: Before) -> PostgresSettings:
+        columns = ", ".join(LIVE.names)
+        rows = warehouse.lake(
+            f"""
+            SELECT {columns} FROM marts.fct_group_engagement_rolling
+            JOIN (
+                SELECT tenant_id, group_id, any_value(topic_id) AS topic_id, 0 AS kafka_partition,
+                       max(kafka_offset) AS applied_offset
+                FROM staging.stg_participation__events GROUP BY ALL
+            ) USING (tenant_id, group_id)
+            """
+        )
+        types = {pa.string(): "text", pa.int64(): "bigint", pa.float64(): "double precision"}
+        listed = ", ".join(f"{field.name} {types.get(field.type, 'timestamptz')}" for field in LIVE)
+        with closing(_owner(warehouse.postgres)) as connection, connection, connection.cursor() as cursor:
+            cursor.execute(f"DROP TABLE live.group_engagement; CREATE TABLE live.group_engagement ({listed})")
+            psycopg2.extras.execute_values(
+                cursor, f"INSERT INTO live.group_engagement ({columns}) VALUES %s", rows
+            )
+        return warehouse.postgres
+
+    def test_right_figures_pass(self, warehouse: Warehouse, live: PostgresSettings) -> None:
+        result, rows = self.reconciled(live)
+        (check,) = result.get_asset_check_evaluations()
+        assert check.passed
+        found = {row["tenant_id"]: row for row in rows}
+        assert set(found) >= {"good", "women", "regrets", "clinic-small", "clinic-large"}
+        assert {row["count_unexplained"] + row["count_explained"] for row in rows} == {0}
+        assert found["women"]["count_figures_compared"] == 4 * 27
+        assert found["women"]["data_class"] == "public"
+
+    def test_a_wrong_figure_is_red_and_an_example_of_itself(
+        self, warehouse: Warehouse, live: PostgresSettings
+    ) -> None:
+        with closing(_owner(live)) as connection, connection, connection.cursor() as cursor:
+            cursor.execute(
+                "UPDATE live.group_engagement SET count_attendances = 90 "
+                "WHERE tenant_id = 'women' AND window_hours = 672"
+            )
+        result, rows = self.reconciled(live)
+        (check,) = result.get_asset_check_evaluations()
+        assert not check.passed
+        example: Any = check.metadata["example"].value
+        assert (example["group_id"], example["window_hours"], example["figure"]) == (
+            "women", 672, "count_attendances"
+        )  # fmt: skip
+        assert (example["live"], example["recomputed"]) == (90, 89)
+        assert {row["tenant_id"]: row["count_unexplained"] for row in rows}["women"] == 1
+
+    def reconciled(self, live: PostgresSettings) -> tuple[dg.ExecuteInProcessResult, list[dict[str, Any]]]:
+        """A run of the job, and the rows of it as an operator sees them."""
+        from pipelines.definitions import defs
+
+        job = defs.resolve_job_def("reconcile_live")
+        result = job.execute_in_process(instance=dg.DagsterInstance.ephemeral())
+        readers = ReaderSettings.load()
+        rows = rows_for(
+            live,
+            readers.operator_user,
+            readers.operator_password,
+            "SELECT * FROM live.reconciliation WHERE run_id = %s",
+            (result.run_id,),
+        )
+        return result, rows
+
+
+def _owner(postgres: PostgresSettings) -> Any:
+    return psycopg2.connect(postgres.dsn(postgres.database_published))
 
 
 class TestReaders:

@@ -212,6 +212,6 @@ def test_order_of_arrival_means_nothing_where_bodies_agree(history: GroupHistory
     assert figures(history.told, history.withdrawn) == figures(history.told[::-1], history.withdrawn)
 
 
-@pytest.mark.parametrize("vector", vectors(), ids=str)
+@pytest.mark.parametrize("vector", [*vectors()], ids=str)
 def test_vectors(vector: Vector) -> None:
     assert figures(vector.told, vector.withdrawn) == (vector.as_of, vector.expected)

@@ -1,1 +1,1 @@
-{{ kept_events('stg_groups__events') }}
+{{ kept_events(ref('stg_groups__events')) }}

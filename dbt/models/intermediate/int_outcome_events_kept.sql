@@ -1,1 +1,1 @@
-{{ kept_events('stg_outcomes__events') }}
+{{ kept_events(ref('stg_outcomes__events')) }}

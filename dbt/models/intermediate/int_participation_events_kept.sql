@@ -1,1 +1,1 @@
-{{ kept_events('stg_participation__events') }}
+{{ kept_events(ref('stg_participation__events')) }}

@@ -1,1 +1,1 @@
-{{ kept_events('stg_studies__events') }}
+{{ kept_events(ref('stg_studies__events')) }}

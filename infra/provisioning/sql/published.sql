@@ -119,3 +119,31 @@ COMMENT ON COLUMN live.group_engagement.topic_id IS 'Kafka id of the topic that 
 COMMENT ON COLUMN live.group_engagement.kafka_partition IS 'Partition that the group is on.';
 COMMENT ON COLUMN live.group_engagement.applied_offset IS 'Offset of the last record that the figure includes: a recompute up to it gives the same figure.';
 COMMENT ON COLUMN live.group_engagement.updated_at IS 'When the row was written, by the clock of the database.';
+
+CREATE TABLE IF NOT EXISTS live.reconciliation (
+    run_id text NOT NULL,
+    read_at timestamptz NOT NULL,
+    tenant_id text NOT NULL,
+    data_class text NOT NULL,
+    count_groups_compared bigint NOT NULL,
+    count_groups_not_landed bigint NOT NULL,
+    count_groups_not_staged bigint NOT NULL,
+    count_figures_compared bigint NOT NULL,
+    count_explained bigint NOT NULL,
+    explained jsonb NOT NULL,
+    count_unexplained bigint NOT NULL,
+    PRIMARY KEY (run_id, tenant_id)
+);
+
+COMMENT ON TABLE live.reconciliation IS 'Live figures against their recomputation from the lake; one row per run and tenant.';
+COMMENT ON COLUMN live.reconciliation.run_id IS 'Run of the job reconcile_live in Dagster.';
+COMMENT ON COLUMN live.reconciliation.read_at IS 'When the live figures were read.';
+COMMENT ON COLUMN live.reconciliation.tenant_id IS 'Partner whose groups were compared.';
+COMMENT ON COLUMN live.reconciliation.data_class IS 'live, public or synthetic; classes never pool.';
+COMMENT ON COLUMN live.reconciliation.count_groups_compared IS 'Groups of which the lake had all that their live figures stand for.';
+COMMENT ON COLUMN live.reconciliation.count_groups_not_landed IS 'Groups that were not compared because the lake had not landed as far.';
+COMMENT ON COLUMN live.reconciliation.count_groups_not_staged IS 'Groups that were not compared because some of their rows await admission, are blocked by it, or are not built.';
+COMMENT ON COLUMN live.reconciliation.count_figures_compared IS 'Figures of these groups, in all windows; as_of is one of them.';
+COMMENT ON COLUMN live.reconciliation.count_explained IS 'Figures that differ for a reason that the definitions allow.';
+COMMENT ON COLUMN live.reconciliation.explained IS 'The same by reason, as JSON object.';
+COMMENT ON COLUMN live.reconciliation.count_unexplained IS 'Figures that differ for no known reason: 0, or stream or warehouse is wrong.';

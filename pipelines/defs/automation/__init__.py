@@ -1,1 +1,1 @@
-"""What starts the warehouse: the job, its sensor and its schedule."""
+"""What starts the warehouse and the reconciliation: their jobs, a sensor and schedules."""

@@ -1,13 +1,25 @@
-"""The job that builds the warehouse from the raw tables to the release. What starts it stands beside this."""
+"""The jobs: one builds the warehouse from the raw tables to the release, one compares live figures with it.
+
+What starts them stands beside this.
+"""
 
 from __future__ import annotations
 
 import dagster as dg
 
+from pipelines.defs.reconciliation.assets import RECONCILIATION
+
 build_warehouse = dg.define_asset_job(
     "build_warehouse",
-    selection=dg.AssetSelection.all(),
+    selection=dg.AssetSelection.all() - dg.AssetSelection.assets(RECONCILIATION),
     description="Admits what has landed, builds staging to marts, computes evidence and releases it.",
     # One process: each of its own would import Great Expectations again, which takes longer than the work.
+    executor_def=dg.in_process_executor,
+)
+
+reconcile_live = dg.define_asset_job(
+    "reconcile_live",
+    selection=dg.AssetSelection.assets(RECONCILIATION),
+    description="Computes each live figure again from the lake, and says which differ and why.",
     executor_def=dg.in_process_executor,
 )

@@ -1,0 +1,1 @@
+"""Live figures against the lake, as an asset with a check."""
