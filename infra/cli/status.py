@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from infra.cli import figures, safeguarding
+from infra.cli import duty, figures
 from infra.local import processes as stack_processes
 from infra.local import stack_env
 from infra.local.supervision import State, Supervisor
@@ -43,7 +43,7 @@ def show(*, as_json: bool = False) -> int:
         "home": str(home()),
         "processes": [asdict(line) for line in lines],
         "left_over": len(Supervisor(home()).orphans()),
-        "safeguarding": safeguarding.summary(),
+        "safeguarding": duty.summary(),
         "addresses": addresses(),
         **figures.gather(),
     }
@@ -121,7 +121,7 @@ def _safeguarding_line(page: dict[str, Any]) -> str:
         f"{_cell(page['undelivered_alerts'])} alerts undelivered",
         "no heartbeat" if age is None else f"heartbeat {age} s ago",
     ]
-    is_bad = page["breached_cases"] or page["undelivered_alerts"] or safeguarding.is_late(age)
+    is_bad = page["breached_cases"] or page["undelivered_alerts"] or duty.is_late(age)
     if is_bad and page["contact"]:
         words.append(f"call {escape(page['contact'])}")
     return f"[red]{', '.join(words)}[/]\n" if is_bad else f"{', '.join(words)}\n"

@@ -44,6 +44,7 @@ def test_status_shows_every_process_ready(stack: Stack) -> None:
     states = {line["process"]: line["state"] for line in page["processes"]}
     assert states["postgres"] == states["kafka"] == "running"
     assert {states[name] for name in SERVICES} == {"ready"}
+    assert page["safeguarding"]["heartbeat_age_seconds"] is not None
     assert page["addresses"]["gRPC"] == f"127.0.0.1:{stack.ports['ingestion']}"
     assert {line["consumer"] for line in page["topics"]} == {"engagement", "landing", "live", "safeguarding"}
     assert {"live.group_engagement", "live.safeguarding"} <= {line["table"] for line in page["counts"]}
