@@ -313,7 +313,9 @@ class Cases:
         case = self.case(key)
         if case is None:
             return []
-        found, told = alerts(case, as_of_us), self._told[key]
+        found, told = alerts(case, case.due_at_us), self._told[key]
+        if found[-1].alert_id not in told.issued:  # a breach that was told of stays one
+            found = alerts(case, as_of_us)
         if case.state is not State.OPEN:
             return found
         late = [

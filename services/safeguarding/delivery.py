@@ -1,7 +1,7 @@
 """Alerts to webhooks, again and again until somebody has confirmed them or they no longer hold.
 
 What holds, and what was delivered in earlier lives of this process, is the worker's; one attempt is
-`webhook`'s. Several attempts are under way at once, so that a slow receiver delays no other.
+`webhook`'s. Several attempts are under way at once, of each target, so that none waits for another.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import asyncio
 import logging
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -90,14 +91,20 @@ class Delivery:
         return sum(map(len, self._attempts.values()))
 
     def start_due(self) -> None:
-        """Begins the attempts that are due, the most urgent first, as many as may be under way."""
+        """Begins the attempts that are due, the most urgent first, as many of a target as may be under way.
+
+        A target that is no longer in the settings is left alone; its alerts stay undelivered.
+        """
         now = time.monotonic()
         everything = [each for of_case in self._attempts.values() for each in of_case.values()]
-        count_running = sum(each.running is not None for each in everything)
+        room = Counter(dict.fromkeys(self.addresses, AT_ONCE))
+        room.subtract(each.parcel.target for each in everything if each.running is not None)
         due = [each for each in everything if each.running is None and each.next_at <= now]
         due.sort(key=lambda each: (URGENCY[each.parcel.level], each.next_at))
-        for each in due[: max(0, AT_ONCE - count_running)]:
-            each.running = asyncio.create_task(self._try(each))
+        for each in due:
+            if room[each.parcel.target] > 0:
+                room[each.parcel.target] -= 1
+                each.running = asyncio.create_task(self._try(each))
 
     def sign_of_life(self, alert_id: str, body: bytes) -> None:
         """Posts a heartbeat, once: the next one comes soon."""
@@ -114,7 +121,7 @@ class Delivery:
         parcel = attempts.parcel
         attempts.count += 1
         try:
-            await self._post(parcel)
+            await post(self._http, self.addresses[parcel.target], parcel.alert_id, parcel.body)
         except Exception as error:  # whatever it is, it must be tried again
             reason = str(error) if isinstance(error, Undelivered) else type(error).__name__
             wait = self._wait_seconds(attempts.count)
@@ -126,11 +133,6 @@ class Delivery:
             return
         # It stays here, as running, until the worker knows that it was delivered.
         self.on_delivered(parcel)
-
-    async def _post(self, parcel: Parcel) -> None:
-        if parcel.target not in self.addresses:
-            raise Undelivered("no longer in the settings")
-        await post(self._http, self.addresses[parcel.target], parcel.alert_id, parcel.body)
 
     async def _post_once(self, alert_id: str, body: bytes) -> None:
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -92,18 +92,27 @@ def found(place: Place, key: bytes | None, value: bytes | None) -> Found:
         and envelope.HasField("received_at")
         and 1 <= len(envelope.events) <= MAX_ENVELOPE_EVENTS
     )
-    records = [*_case_records(place, envelope), *_retraction_records(place, envelope)] if is_ours else []
+    records = _records(place, envelope) if is_ours else []
     if not is_ours or not all(map(_is_complete, records)):
         raise Unusable(failed_event_pb2.FAILURE_REASON_INVALID_ENVELOPE, "not as the gateway writes it")
     return Found(_us(envelope.received_at), records)
 
 
-def _case_records(place: Place, envelope: ParticipationEventEnvelope) -> Iterator[Record]:
-    # Most records have nothing for us; this loop is all that their events cost.
-    for index, accepted in enumerate(envelope.events):
-        kind = accepted.event.WhichOneof("kind")
-        if kind in OF_A_CASE:
-            yield _case_record(place, envelope, index, accepted.event, kind)
+def _records(place: Place, envelope: ParticipationEventEnvelope) -> list[Record]:
+    """One for each event of a case, and one for all that the envelope takes back."""
+    # Most events are nothing to us; this line is all that they cost.
+    kinds = [accepted.event.WhichOneof("kind") for accepted in envelope.events]
+    records = [
+        _case_record(place, envelope, index, envelope.events[index].event, kind)
+        for index, kind in enumerate(kinds)
+        if kind in OF_A_CASE
+    ]
+    taken_back = [
+        envelope.events[index].event.event_retracted.retracted_event_id
+        for index, kind in enumerate(kinds)
+        if kind == "event_retracted"
+    ]
+    return [*records, _retraction_record(place, envelope, taken_back)] if taken_back else records
 
 
 def _case_record(
@@ -125,17 +134,10 @@ def _case_record(
     return _record(message, "event", *where)
 
 
-def _retraction_records(place: Place, envelope: ParticipationEventEnvelope) -> Iterator[Record]:
-    """One at most: all that the envelope takes back."""
-    event_ids = [
-        accepted.event.event_retracted.retracted_event_id
-        for accepted in envelope.events
-        if accepted.event.WhichOneof("kind") == "event_retracted"
-    ]
-    if event_ids:
-        message = _fact(place, envelope.tenant_id, envelope.data_class, "", envelope.received_at)
-        message.retracted.event_ids.extend(event_ids)
-        yield _record(message, "retracted", place.topic_id, str(place.partition), str(place.offset))
+def _retraction_record(place: Place, envelope: ParticipationEventEnvelope, event_ids: list[str]) -> Record:
+    message = _fact(place, envelope.tenant_id, envelope.data_class, "", envelope.received_at)
+    message.retracted.event_ids.extend(event_ids)
+    return _record(message, "retracted", place.topic_id, str(place.partition), str(place.offset))
 
 
 def _is_complete(record: Record) -> bool:

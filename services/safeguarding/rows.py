@@ -114,6 +114,7 @@ class Rows(threading.Thread):
         super().__init__(name="rows", daemon=True)
         self.postgres = postgres
         self._waiting: dict[tuple[str, str], Row] = {}
+        self._writing: dict[tuple[str, str], Row] = {}
         self._lock = threading.Lock()
         self._news = threading.Event()
 
@@ -125,7 +126,7 @@ class Rows(threading.Thread):
 
     @property
     def count_waiting(self) -> int:
-        return len(self._waiting)
+        return len(self._waiting) + len(self._writing)
 
     def run(self) -> None:
         while True:
@@ -147,12 +148,14 @@ class Rows(threading.Thread):
 
     def _write(self, connection: Connection) -> None:
         with self._lock:
-            rows, self._waiting = self._waiting, {}
+            self._writing, self._waiting = self._waiting, {}
         try:
             with connection.cursor() as cursor:
-                execute_values(cursor, _UPSERT, list(rows.values()), page_size=1000)
+                execute_values(cursor, _UPSERT, list(self._writing.values()), page_size=1000)
         except Exception:
             with self._lock:
-                self._waiting = rows | self._waiting
+                self._waiting = self._writing | self._waiting
             self._news.set()
             raise
+        finally:
+            self._writing = {}

@@ -75,6 +75,9 @@ FAILED = "failed-events"
 TICK_SECONDS = 0.25
 """How often clocks are looked at. What comes in wakes the worker at once."""
 
+LOST_SECONDS = 3.0
+"""After such a pause partitions may have gone to others: what they wrote is read before anything is done."""
+
 REVOKE_SECONDS = 8.0
 EARLY_DAYS = 7
 """How long a retraction waits for its event: as long as the input keeps its records."""
@@ -98,6 +101,7 @@ class Safeguarding:
         self.cases = Cases(duty.clock)
         self.partitions: dict[int, Partition] = {}
         self.is_assigned = False
+        self.looked_at = time.time()
         self.news = asyncio.Event()
         self.count_applied = 0
         self.heartbeat_at = 0
@@ -113,7 +117,7 @@ class Safeguarding:
         """Revision and alerts of each unsettled case when it was last handed over."""
         self._flushing = asyncio.Lock()
         self._producer = AIOKafkaProducer(
-            acks="all", enable_idempotence=True, max_request_size=4 * 1024 * 1024, **aiokafka_options(kafka)
+            acks="all", enable_idempotence=True, max_request_size=8 * 1024 * 1024, **aiokafka_options(kafka)
         )
 
     async def start(self) -> None:
@@ -123,7 +127,9 @@ class Safeguarding:
 
     def receive(self, partition: int, offset: int, key: bytes | None, value: bytes | None) -> None:
         """Takes one record in, or remembers it as unusable. Never raises: an exception would lose it."""
-        state = self.partitions.setdefault(partition, Partition(time.monotonic()))
+        state = self.partitions.get(partition)
+        if state is None:
+            return  # lost meanwhile, and not committed: whoever has the partition gets the record
         try:
             told = found(Place(self.topic_ids[INPUT], partition, offset), key, value)
         except Unusable as unusable:
@@ -171,6 +177,7 @@ class Safeguarding:
 
     async def take_over(self, app: faust.App) -> None:
         """Makes partitions ours of which all is known that was written before, and looks how far input is."""
+        self._doubt_after_a_pause()
         await self._ask_about_new()
         for number, each in self.partitions.items():
             each.first_offset = max(each.first_offset, faust_app.committed(app, INPUT, number))
@@ -179,6 +186,14 @@ class Safeguarding:
                 # What others saw to so far.
                 self.cases.unsettled |= self.cases.at(number)
             each.see_end(faust_app.highwater(app, INPUT, number), time.monotonic())
+
+    def _doubt_after_a_pause(self) -> None:
+        """As after a laptop's sleep. By the wall clock: the monotonic one may have slept as well."""
+        now = time.time()
+        if abs(now - self.looked_at) > LOST_SECONDS:
+            for each in self.partitions.values():
+                each.ends, each.is_ours = None, False
+        self.looked_at = now
 
     async def _ask_about_new(self) -> None:
         new = {number: each for number, each in self.partitions.items() if each.ends is None}
@@ -201,7 +216,8 @@ class Safeguarding:
         ours = [number for number, each in self.partitions.items() if each.is_ours]
         await self._send([(ALERTS, p, heartbeat_key(p), heartbeat_value(p, now_us)) for p in ours])
         alert_id = str(uuid.uuid4())
-        self.delivery.sign_of_life(alert_id, sign_of_life_body("heartbeat", alert_id, now_us, ours))
+        if ours:
+            self.delivery.sign_of_life(alert_id, sign_of_life_body("heartbeat", alert_id, now_us, ours))
         self.heartbeat_at = now_us // 1_000_000
         await self._forget_early(ours, now_us)
 
@@ -255,13 +271,14 @@ class Safeguarding:
 
     def _holding(self, now_us: int) -> Iterator[tuple[Case, list[Alert]]]:
         undelivered_since_us = now_us - round(self.settings.escalate_minutes * 60e6)
+        # Of all partitions: the answer may be on another one than the risk.
         now = time.monotonic()
+        as_of_us = min((each.as_of_us(now_us, now) for each in self.partitions.values()), default=0)
         for key in list(self.cases.unsettled):
             case = self.cases.case(key)
             if case is None or not self._is_ours(case):
                 self.cases.unsettled.discard(key)
             else:
-                as_of_us = self.partitions[case.home_partition].as_of_us(now_us, now)
                 yield case, self.cases.wanted(key, as_of_us, undelivered_since_us)
 
     async def _issue(self, new: list[Alert], now_us: int) -> None:
@@ -298,6 +315,8 @@ class Safeguarding:
         news = (self.cases.revision(case.key), ids)
         if news == self._handed_over.get(case.key) or not self._is_ours(case):
             return  # nothing has changed, or the partition was lost meanwhile
+        if self.cases.case(case.key) != case:
+            return  # more became known while alerts were issued: the next look has it
         self._handed_over[case.key] = news
         parcels = [
             Parcel(target, each.alert_id, each.level, case.key, self._body(each, told))
@@ -375,6 +394,8 @@ def create_app(
         worker = await _ours()
         async for event in stream.noack().events():
             message = event.message
+            if message.generation_id != app.consumer_generation_id:
+                continue  # fetched before a rebalance; whoever has the partition now gets it again
             worker.receive(message.partition, message.offset, message.key, message.value)
 
     @app.task  # type: ignore[untyped-decorator]

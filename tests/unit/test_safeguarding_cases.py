@@ -137,6 +137,13 @@ def test_what_is_undelivered_is_escalated_until_it_is_delivered_or_closed() -> N
     assert [each.level for each in known(risk(1, 0), issued, answer(2, 1)).wanted(KEY, 0, 1000)] == ["closed"]
 
 
+def test_a_breach_that_was_told_of_stays_one_when_a_backlog_comes() -> None:
+    _, breached = known(risk(1, 0)).wanted(KEY, 60 * MINUTE_US, NEVER)
+    issued = Issued(KEY, breached.alert_id, Level.BREACHED, 1000, ())
+    assert levels(known(risk(1, 0), issued), 0) == ["opened", "breached"]
+    assert levels(known(risk(1, 0), issued, answer(2, 70)), 0) == ["closed"]
+
+
 def test_nothing_is_erasable_before_it_is_closed_and_the_legal_period_is_over() -> None:
     assert case(risk(1, 0)).erasable_after_us(30) is None
     assert case(risk(1, 0), answer(2, 5)).erasable_after_us(30) == 5 * MINUTE_US + 30 * DAY_US
