@@ -20,11 +20,12 @@ from typing import Any
 
 from dotenv import dotenv_values
 
+from infra.local.processes import SERVICES
 from infra.local.supervision import Supervisor
 
 CIRCLES = Path(sys.executable).with_name("circles")
 NO_DAGSTER = "--without=dagster-*"
-SERVERS_ONLY = (NO_DAGSTER, *(f"--without={name}" for name in ("ingestion", "engagement", "landing", "live")))
+SERVERS_ONLY = (NO_DAGSTER, *(f"--without={name}" for name in SERVICES))
 
 
 _OURS = ("CIRCLES_", "DAGSTER_", "DBT_", "SUPERVISOR_")

@@ -15,7 +15,7 @@ from services.runtime.settings import KafkaSettings, PostgresSettings
 
 Offsets = Mapping[tuple[str, int], int]
 
-_CONSUMER_GROUPS = {"services/engagement": "engagement", "services/live": "live"}
+_CONSUMER_GROUPS = {f"services/{name}": name for name in ("engagement", "live", "safeguarding")}
 """Consumers whose position is in Kafka. Landing's is in the lake."""
 
 _PATIENCE_MS = 3000

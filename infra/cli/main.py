@@ -13,6 +13,7 @@ from datetime import datetime
 import click
 
 from infra.cli.keys import keys
+from infra.cli.safeguarding import safeguarding
 
 _MOMENT = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"])
 _PORT_NAMES = ("kafka", "kafka-controller", "postgres", "ingestion", "dagster", "dagster-code")
@@ -163,6 +164,7 @@ def demo(keep: bool, events: int) -> None:
 
 
 cli.add_command(keys)
+cli.add_command(safeguarding)
 
 
 def main() -> None:

@@ -12,9 +12,10 @@ from typing import Any
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from infra.cli import figures
+from infra.cli import duty, figures
 from infra.local import processes as stack_processes
 from infra.local import stack_env
 from infra.local.supervision import State, Supervisor
@@ -42,6 +43,7 @@ def show(*, as_json: bool = False) -> int:
         "home": str(home()),
         "processes": [asdict(line) for line in lines],
         "left_over": len(Supervisor(home()).orphans()),
+        "safeguarding": duty.summary(),
         "addresses": addresses(),
         **figures.gather(),
     }
@@ -96,6 +98,8 @@ def _print(page: dict[str, Any]) -> None:
         )
     if not any(line["pid"] for line in page["processes"]):
         console.print("Nothing runs. `circles up` starts it.\n")
+    else:
+        console.print(_safeguarding_line(page["safeguarding"]))
     for title, key, columns in (
         ("Kafka", "topics", ("topic", "messages", "consumer", "lag")),
         ("Rows", "counts", ("table", "rows")),
@@ -106,6 +110,21 @@ def _print(page: dict[str, Any]) -> None:
     for name, address in page["addresses"].items():
         addresses.add_row(name, address)
     console.print(addresses)
+
+
+def _safeguarding_line(page: dict[str, Any]) -> str:
+    """Cases that need somebody, and whether the path lives."""
+    age = page["heartbeat_age_seconds"]
+    words = [
+        f"Safeguarding: {_cell(page['open_cases'])} open",
+        f"{_cell(page['breached_cases'])} breached",
+        f"{_cell(page['undelivered_alerts'])} alerts undelivered",
+        "no heartbeat" if age is None else f"heartbeat {age} s ago",
+    ]
+    is_bad = page["breached_cases"] or page["undelivered_alerts"] or duty.is_late(age)
+    if is_bad and page["contact"]:
+        words.append(f"call {escape(page['contact'])}")
+    return f"[red]{', '.join(words)}[/]\n" if is_bad else f"{', '.join(words)}\n"
 
 
 def _process_table(lines: list[dict[str, Any]]) -> Table:

@@ -18,7 +18,7 @@ from infra.local.postgres import Postgres
 from services.runtime import heartbeat
 from services.runtime.settings import KafkaSettings, PostgresSettings, StackSettings, home
 
-SERVICES = ("ingestion", "engagement", "landing", "live")
+SERVICES = ("ingestion", "engagement", "landing", "live", "safeguarding")
 
 
 @dataclass(frozen=True)

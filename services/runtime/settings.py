@@ -194,6 +194,47 @@ class EngagementSettings(_Fragment):
     """With input waiting and no progress for this long, the worker ends itself; it is then restarted."""
 
 
+class SafeguardingSettings(_Fragment):
+    """The safeguarding path. What the settings mean to an operator: docs/guides/safeguarding.md."""
+
+    model_config = SettingsConfigDict(env_prefix="CIRCLES_SAFEGUARDING_", extra="ignore", frozen=True)
+
+    answer_minutes: float = Field(default=60.0, gt=0)
+    """How long a case may be without an answer, from the gateway's `received_at`."""
+    answer_minutes_by_kind: str = ""
+    """Of some kinds of risk another time, as `suicide=15,self_harm=30`."""
+    contact: str = Field(default="", max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")
+    """Whom to call when nobody could be told, as `Duty desk, +44 20 7946 0000`. Shown, never called by us."""
+
+    webhook_url: SecretStr | None = None
+    """Where alerts are posted: https, or http on loopback. A secret, since many such addresses are keys."""
+    webhook_secret_file: Path | None = None
+    """At least 32 bytes. Signs every alert; read anew each time, so that it may be replaced."""
+    webhook_levels: str = "opened,breached,escalated,closed"
+    """Which alerts are posted."""
+    webhook_data_classes: str = "live,public,synthetic"
+    """Of which tenants."""
+    webhook_timeout_seconds: float = Field(default=10.0, gt=0)
+    """Of one attempt, all in all."""
+    webhook_retry_seconds: float = Field(default=1.0, gt=0)
+    """Before the second attempt. Each further wait is twice as long; up to half of it is left to chance."""
+    webhook_max_retry_seconds: float = Field(default=60.0, gt=0)
+
+    escalate_minutes: float = Field(default=5.0, gt=0)
+    """An alert about an open case that is undelivered for this long is escalated."""
+    escalation_url: SecretStr | None = None
+    """Where escalations are posted as well: another way to somebody else."""
+    escalation_secret_file: Path | None = None
+
+    heartbeat_seconds: float = Field(default=60.0, gt=0)
+    legal_period_days: int = Field(default=7305, ge=0)
+    """How long a closed case has to be kept; 20 years. Nothing is erased before."""
+    accept_recreated_input: bool = False
+    """True goes on after topic participation-events was deleted and made anew on purpose."""
+    stall_seconds: float = 60.0
+    """With input waiting and no progress for this long, the worker ends itself; it is then restarted."""
+
+
 class LandingSettings(_Fragment):
     """The Kafka-to-lake loader."""
 

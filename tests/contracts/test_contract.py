@@ -102,3 +102,11 @@ def test_state_has_the_partitions_of_its_input() -> None:
         for name in ("participation-events", "engagement-buckets", "engagement-metrics")
     }
     assert len(counts) == 1
+
+
+def test_a_fact_is_on_the_partition_of_its_event() -> None:
+    counts = {
+        topics()[name].partitions
+        for name in ("participation-events", "safeguarding-cases", "safeguarding-alerts")
+    }
+    assert len(counts) == 1

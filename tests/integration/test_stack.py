@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from infra.local.processes import SERVICES
 from infra.local.supervision import Supervisor
 from tests.stacks import NO_DAGSTER, SERVERS_ONLY, Stack, free_ports, wait_until
 
@@ -42,10 +43,11 @@ def test_status_shows_every_process_ready(stack: Stack) -> None:
     page = stack.status()
     states = {line["process"]: line["state"] for line in page["processes"]}
     assert states["postgres"] == states["kafka"] == "running"
-    assert {states[name] for name in ("ingestion", "engagement", "landing", "live")} == {"ready"}
+    assert {states[name] for name in SERVICES} == {"ready"}
+    assert page["safeguarding"]["heartbeat_age_seconds"] is not None
     assert page["addresses"]["gRPC"] == f"127.0.0.1:{stack.ports['ingestion']}"
-    assert {line["consumer"] for line in page["topics"]} == {"engagement", "landing", "live"}
-    assert {"table": "live.group_engagement"}.items() <= page["counts"][-1].items()
+    assert {line["consumer"] for line in page["topics"]} == {"engagement", "landing", "live", "safeguarding"}
+    assert {"live.group_engagement", "live.safeguarding"} <= {line["table"] for line in page["counts"]}
 
 
 def test_status_is_a_page_for_people_too(stack: Stack) -> None:

@@ -33,7 +33,7 @@ from tests.soak.noise import ANSWER_SECONDS, DOORS, Shot, path_of, shot
 from tests.soak.progress import Progress
 from tests.stacks import wait_until
 
-WITHOUT = ("dagster-*", "engagement", "live")
+WITHOUT = ("dagster-*", "engagement", "live", "safeguarding")
 WATCHED = ("ingestion", "landing")
 STEP_SECONDS = 10
 THREADS = 4

@@ -85,7 +85,7 @@ def test_a_pid_of_another_program_is_no_supervisor(prepared: Path) -> None:
 
 
 def test_processes_can_be_left_out_by_pattern(prepared: Path) -> None:
-    names = [each.name for each in processes.processes(without=["dagster-*", "live"])]
+    names = [each.name for each in processes.processes(without=["dagster-*", "live", "safeguarding"])]
     assert names == ["postgres", "kafka", "ingestion", "engagement", "landing"]
 
 
@@ -97,7 +97,7 @@ def test_servers_elsewhere_are_no_processes_here(prepared: Path, monkeypatch: py
 
 def test_what_others_need_stops_after_them(prepared: Path) -> None:
     assert stopping_order(processes.processes()) == [
-        ["ingestion", "engagement", "landing", "live", "dagster-webserver", "dagster-daemon"],
+        [*processes.SERVICES, "dagster-webserver", "dagster-daemon"],
         ["kafka", "dagster-code"],
         ["postgres"],
     ]

@@ -31,6 +31,7 @@ class _FailureStageEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FailureS
     FAILURE_STAGE_LANDING: _FailureStage.ValueType  # 3
     FAILURE_STAGE_STAGING: _FailureStage.ValueType  # 4
     FAILURE_STAGE_LIVE: _FailureStage.ValueType  # 5
+    FAILURE_STAGE_SAFEGUARDING: _FailureStage.ValueType  # 6
 
 class FailureStage(_FailureStage, metaclass=_FailureStageEnumTypeWrapper): ...
 
@@ -40,6 +41,7 @@ FAILURE_STAGE_ENGAGEMENT: FailureStage.ValueType  # 2
 FAILURE_STAGE_LANDING: FailureStage.ValueType  # 3
 FAILURE_STAGE_STAGING: FailureStage.ValueType  # 4
 FAILURE_STAGE_LIVE: FailureStage.ValueType  # 5
+FAILURE_STAGE_SAFEGUARDING: FailureStage.ValueType  # 6
 Global___FailureStage: _TypeAlias = FailureStage  # noqa: Y015
 
 class _FailureReason:
