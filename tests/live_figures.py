@@ -84,6 +84,6 @@ def _withdrawn(events: Sequence[OutcomeEvent]) -> set[str]:
         kind = event.WhichOneof("kind")
         if kind in ("consent_given", "consent_withdrawn") and event.event_id not in retracted:
             key = event.participant_ref, getattr(event, kind).scope
-            said = event.occurred_at.ToNanoseconds(), kind == "consent_withdrawn"
+            said = event.occurred_at.seconds, kind == "consent_withdrawn"
             newest[key] = max(said, newest.get(key, said))
     return {person for (person, _), (_, is_withdrawal) in newest.items() if is_withdrawal}

@@ -94,7 +94,7 @@ def _read(value: bytes | None) -> tuple[str, Any] | None:
         person = person_number(said.participant_id)
     except (DecodeError, ValueError):
         return None
-    at = said.occurred_at.seconds * 10**9 + said.occurred_at.nanos
+    at = said.occurred_at.seconds
     kind = RETRACTED if said.is_retracted else GIVEN if said.is_given else WITHDRAWN
     row = np.array((_hash(said.tenant_id), person, _hash(said.event_id), at, said.scope, kind), _STATEMENT)
     return said.tenant_id, row[()]

@@ -274,10 +274,14 @@ def _credit(act, is_new, row, person):
 
 @njit(cache=True)
 def _open(thread, is_new, row, person):
-    """The same of a thread's opening."""
+    """The same of a thread's opening; of several by that person in one second, the lowest act."""
     if is_new:
         thread.author, thread.is_used, thread.waited = NONE, 0, NONE
-    if thread.author != NONE and (row.at > thread.at or (row.at == thread.at and row.person >= thread.by)):
+    if thread.author != NONE and (
+        row.at > thread.at
+        or (row.at == thread.at and row.person > thread.by)
+        or (row.at == thread.at and row.person == thread.by and row.act >= thread.act)
+    ):
         return True
     thread.at, thread.by, thread.author, thread.act = row.at, row.person, person, row.act
     return thread.is_used == 0

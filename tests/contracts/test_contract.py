@@ -99,7 +99,7 @@ def test_every_reference_is_replaced(topic: Topic) -> None:
 def test_state_has_the_partitions_of_its_input() -> None:
     counts = {
         topics()[name].partitions
-        for name in ("participation-events", "engagement-buckets", "engagement-metrics")
+        for name in ("participation-events", "engagement-state", "engagement-metrics")
     }
     assert len(counts) == 1
 

@@ -16,8 +16,15 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-from services.engagement import reading, state, worker
+import services.engagement.reading
+import services.engagement.state
+import services.engagement.worker
 from services.engagement.__main__ import main
+
+# As untyped as whatever is patched.
+reading: Any = services.engagement.reading
+state: Any = services.engagement.state
+worker: Any = services.engagement.worker
 
 POINTS = ("half-state", "state", "figures")
 
@@ -35,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.identity == "random":
         reading._hash = lambda _: secrets.randbits(64)
     if arguments.forget_offsets:
-        state.Restoring.finish = _without_offset(state.Restoring.finish)  # type: ignore[method-assign]
+        state.Restoring.finish = _without_offset(state.Restoring.finish)
     sys.argv = sys.argv[:1]
     return main()
 
@@ -63,7 +70,7 @@ def _crash(point: str, flush: int) -> None:
             _die()
         await commit(*arguments)
 
-    worker.send_all, worker.commit = sending, committing  # type: ignore[assignment]
+    worker.send_all, worker.commit = sending, committing
 
 
 def _die() -> None:
