@@ -8,7 +8,7 @@ import time
 
 import faust
 
-from services.engagement.tables import warm_up
+from services.engagement.warm_up import warm_up
 from services.engagement.worker import INPUT, SERVICE, create_app
 from services.kafka.client import KafkaUnavailable, admin, topic_ids
 from services.runtime.heartbeat import beat

@@ -67,6 +67,8 @@ class Group:
     """When each retraction was received, by the event that it takes back, in the order of arrival."""
     news: list[Events] = field(default_factory=list)
     """What came into the log since `take_news`."""
+    has_hidden: bool = False
+    """Some row may be hidden."""
     is_disturbed: bool = False
     """More has changed since the last figures than that events came."""
     dirty_people: set[int] = field(default_factory=set)
@@ -89,20 +91,22 @@ class Group:
         return self.as_of - LOG_SECONDS
 
     def tell(self, news: Events, withdrawn: Withdrawn) -> None:
-        """Takes in events, in order of (at, event). `news` is changed."""
+        """Takes in events that nothing hides, in order of (at, event). `news` is changed."""
         if len(news) == 0:
             return
-        self._move_to(int(news["at"][-1]))
-        news["hidden"] = 0
+        self._move_to(int(news[-1]["at"]))
+        if self.retracted or withdrawn:
+            self.has_hidden = True
         if self.retracted:
             known = np.fromiter(self.retracted, np.uint64, len(self.retracted))
             news["hidden"] |= np.where(np.isin(news["event"], known), RETRACTED, 0).astype(np.uint8)
         _hide(news, withdrawn)
-        first = int(np.searchsorted(news["at"], self.log_starts_at))
-        if first > 0:
+        if news[0]["at"] < self.log_starts_at:
+            first = int(np.searchsorted(news["at"], self.log_starts_at))
             self._remember(news[:first])
             self.has_late_people = True
-        self._put(news[first:])
+            news = news[first:]
+        self._put(news)
 
     def retract(self, retractions: Iterable[Retraction]) -> None:
         """What is taken back does not count, also when it comes later."""
@@ -112,10 +116,12 @@ class Group:
                 del self.retracted[next(iter(self.retracted))]
             self.log["hidden"][self.log["event"] == each.event] |= RETRACTED
         self.has_new_retractions = True
+        self.has_hidden = True
         self.is_disturbed = True
 
     def hide(self, withdrawn: Withdrawn) -> None:
         """Follows what people say of their consent."""
+        self.has_hidden = True
         for rows in (self.log, self.people):
             rows["hidden"] &= ~np.uint8(WITHDRAWN)
             _hide(rows, withdrawn)
@@ -132,6 +138,8 @@ class Group:
         """Drops those of what has left the log: an event occurred before its retraction came, give or take
         what clocks may differ.
         """
+        if not self.retracted:
+            return
         oldest = self.log_starts_at - MAX_SECONDS_AHEAD
         expired = [event for event, received_at in self.retracted.items() if received_at < oldest]
         for event in expired:
@@ -150,8 +158,8 @@ class Group:
             return
         self.as_of = as_of
         self.is_disturbed = True
-        gone = int(np.searchsorted(self.log["at"], self.log_starts_at))
-        if gone > 0:
+        if self.count and self.events[0]["at"] < self.log_starts_at:
+            gone = int(np.searchsorted(self.log["at"], self.log_starts_at))
             self._remember(self.log[:gone])
             self.events[: self.count - gone] = self.events[gone : self.count]
             self.count -= gone

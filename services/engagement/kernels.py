@@ -55,6 +55,10 @@ KEYED = 5
 KEYS_PER_EVENT = 2
 """At most, in the table of acts: an event's own, and the one that it answers."""
 
+WINDOWS_FIELD = 13
+MAX_ENCODED_BYTES = 2048
+"""Of four windows with 26 figures, each of 12 bytes at most."""
+
 ADDED, TOO_LATE, FULL = range(3)
 """Added; an event came after another that needed it; a table has no room left."""
 
@@ -356,6 +360,22 @@ def finish(as_of, persons, threads, answers, pairs, marks, by_answered, counts, 
 
 
 @njit(cache=True)
+def anew(
+    rows, people, as_of, persons, threads, acts, answers, pairs, marks,
+    by_person, by_thread, by_act, by_answered, by_pair, counts, counted, out, medians, gini,
+):  # fmt: skip
+    """All three steps at once, in tables that have room: to call each costs a small group more."""
+    begin(people, persons, by_person, by_thread, by_act, by_answered, by_pair, counts, counted)
+    add(
+        rows, as_of, persons, threads, acts, answers, pairs, marks,
+        by_person, by_thread, by_act, by_answered, by_pair, counts, counted,
+    )  # fmt: skip
+    finish(
+        as_of, persons, threads, answers, pairs, marks, by_answered, counts, counted, out, medians, gini
+    )  # fmt: skip
+
+
+@njit(cache=True)
 def _people(persons, as_of, out):
     for i in range(persons.shape[0]):
         one = persons[i]
@@ -570,3 +590,42 @@ def merge(kept, count, news):
         kept[target] = news[j]
         target -= 1
     return unknown
+
+
+@njit(cache=True)
+def encode(out, medians, gini, target):
+    """Writes the windows as the field `windows` of GroupEngagement; how many bytes.
+
+    `gini` as uint8 [4 × 8]; `target` has room for MAX_ENCODED_BYTES. What is zero is not written, a median
+    of zero is.
+    """
+    at = 0
+    for w in range(4):
+        target[at] = WINDOWS_FIELD << 3 | 2
+        begin = at + 3
+        at = _put_varint(target, _put_varint(target, begin, 1 << 3), WINDOWS_HOURS[w])
+        for column in range(TOP_POSTS + 1):
+            if out[w, column] != 0:
+                at = _put_varint(target, _put_varint(target, at, (column + 2) << 3), out[w, column])
+        for which in range(2):
+            if medians[w, which] != NONE:
+                at = _put_varint(target, at, (TOP_POSTS + 3 + which) << 3)
+                at = _put_varint(target, at, medians[w, which])
+        # A number that is none has all its exponent's bits set.
+        if gini[8 * w + 7] & 0x7F != 0x7F:
+            at = _put_varint(target, at, (TOP_POSTS + 5) << 3 | 1)
+            target[at : at + 8] = gini[8 * w : 8 * w + 8]
+            at += 8
+        # The length of a window in two bytes, also where one would do.
+        target[begin - 2], target[begin - 1] = (at - begin) & 0x7F | 0x80, (at - begin) >> 7
+    return at
+
+
+@njit(cache=True)
+def _put_varint(target, at, value):
+    while value > 0x7F:
+        target[at] = value & 0x7F | 0x80
+        value >>= 7
+        at += 1
+    target[at] = value
+    return at + 1

@@ -58,10 +58,10 @@ class Written:
     """Newest time in each part that is full or another worker's."""
     others: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     """Names under which another kind of record was written, by the name without its epoch."""
-    open_part: list[Events] = field(default_factory=list)
-    count_open: int = 0
     number: int = 0
-    """Of the open part."""
+    """Of the open part, which gets more events."""
+    open_part: bytes = b""
+    open_newest_at: int = NEVER
     expires_at: int = FAR
     """Newest time of the part that leaves the log first."""
 
@@ -99,17 +99,16 @@ class StateWriter:
             yield from writing.retractions()
         if len(news):
             yield from writing.events(news)
-            if written.count_open >= PART_EVENTS:
+            if len(written.open_part) >= PART_EVENTS * EVENT.itemsize:
                 self.close(written)
         for name in expired:
             yield writing.key(name), None
 
     def close(self, written: Written) -> None:
         """The open part gets no more events."""
-        if written.count_open:
-            newest = max(int(each["at"].max()) for each in written.open_part)
-            written.close_part(self.part_name(written), newest)
-            written.open_part, written.count_open = [], 0
+        if written.open_part:
+            written.close_part(self.part_name(written), written.open_newest_at)
+            written.open_part, written.open_newest_at = b"", NEVER
             written.number += 1
 
     def part_name(self, written: Written) -> str:
@@ -137,9 +136,10 @@ class _Writing:
 
     def _open_part(self, news: Events, applied_offset: int) -> StateRecord:
         written = self.written
-        rows = np.concatenate([*written.open_part, news])
-        written.open_part, written.count_open = [rows], len(rows)
-        return self.key(self.writer.part_name(written)), self._value(applied_offset, events=_bare(rows))
+        written.open_part += _bare(news) if self.group.has_hidden else news.tobytes()
+        # Nothing in it is newer.
+        written.open_newest_at = self.group.as_of
+        return self.key(self.writer.part_name(written)), self._value(applied_offset, events=written.open_part)
 
     def people(self) -> Iterator[StateRecord]:
         """Those of whom something is remembered that is not written, with all of their shard."""

@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.engagement import kernels
-from services.engagement.layout import EVENT, Events, People
-from services.engagement.people import nobody
+from services.engagement.layout import Events, People
 
 KEPT_FROM_EVENTS = 4096
 """Groups with as many events in the log keep their tables; to make those of others takes a millisecond."""
@@ -72,14 +71,26 @@ class Tables:
         )
 
     def figures(self) -> Figures:
-        counts = np.empty((4, kernels.TOP_POSTS + 1), np.int64)
-        medians, gini = np.empty((4, 2), np.int64), np.empty(4, np.float64)
+        figures = _no_figures(self.as_of)
         persons, threads, _, answers, pairs, marks = self.rows
         kernels.finish(
             self.as_of, persons, threads, answers, pairs, marks, self.slots[kernels.ANSWERS],
-            self.counts, self.counted, counts, medians, gini,
+            self.counts, self.counted, figures.counts, figures.medians, figures.gini,
         )  # fmt: skip
-        return Figures(self.as_of, counts, medians, gini)
+        return figures
+
+    def figures_of(self, events: Events, people: People, as_of: int) -> Figures:
+        """Of these alone, for whom there is room."""
+        figures = _no_figures(as_of)
+        tables = (*self.rows, *self.slots, self.counts, self.counted)
+        filled = (figures.counts, figures.medians, figures.gini)
+        kernels.anew(events, people, as_of, *tables, *filled)  # type: ignore[call-arg]
+        return figures
+
+
+def _no_figures(as_of: int) -> Figures:
+    counts = np.empty((4, kernels.TOP_POSTS + 1), np.int64)
+    return Figures(as_of, counts, np.empty((4, 2), np.int64), np.empty(4, np.float64))
 
 
 class Tabulator:
@@ -100,33 +111,29 @@ class Tabulator:
         time, where nothing else changed; None where something did.
         """
         tables = self._kept.pop(key, None)
+        if len(events) < self._kept_from_events:
+            return self._small(len(events) + len(people)).figures_of(events, people, as_of)
         if tables is None or news is None or tables.as_of != as_of or tables.add(news) != kernels.ADDED:
             tables = self._anew(tables, events, people, as_of)
-        if len(events) >= self._kept_from_events:
-            self._keep(key, tables)
+        self._keep(key, tables)
         return tables.figures()
 
     def forget(self, key: object) -> None:
         self._kept.pop(key, None)
 
     def _anew(self, tables: Tables | None, events: Events, people: People, as_of: int) -> Tables:
-        if (
-            tables is None
-            or len(events) < self._kept_from_events
-            or len(people) >= len(tables.rows[kernels.PERSONS])
-        ):
-            tables = self._empty(len(events), len(people))
+        if tables is None or len(people) >= len(tables.rows[kernels.PERSONS]):
+            few = max(64, len(events) // 4)
+            tables = Tables([len(people) + few, few, few, 64, few, few])
         tables.begin(people, as_of)
         while tables.add(events) != kernels.ADDED:
             tables = tables.larger()
             tables.begin(people, as_of)
         return tables
 
-    def _empty(self, count_events: int, count_people: int) -> Tables:
-        if count_events >= self._kept_from_events:
-            few = max(64, count_events // 4)
-            return Tables([count_people + few, few, few, 64, few, few])
-        size = _twice(count_events + count_people)
+    def _small(self, count: int) -> Tables:
+        """With room for so many events and people."""
+        size = _twice(count)
         if size not in self._shared:
             self._shared[size] = Tables([kernels.KEYS_PER_EVENT * size] * len(kernels.ROWS))
         return self._shared[size]
@@ -143,10 +150,3 @@ class Tabulator:
 def _twice(count: int) -> int:
     """The smallest power of two that is at least twice as many."""
     return 1 << max(3, (2 * count - 1).bit_length())
-
-
-def warm_up() -> None:
-    """Compiles the loops, the first time on a machine; later it loads them."""
-    events = np.zeros(1, EVENT)
-    kernels.merge(events.copy(), 0, events)
-    Tabulator().figures("", events, nobody(), 0, None)

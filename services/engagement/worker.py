@@ -22,7 +22,7 @@ from services.engagement.cold import ColdGroups
 from services.engagement.consents import Consents, statements
 from services.engagement.messages import figures_record
 from services.engagement.partitions import PartitionState
-from services.engagement.reading import Reader, Unusable
+from services.engagement.reading import Unusable, read
 from services.engagement.state import StateWriter, restored
 from services.engagement.tables import Tabulator
 from services.kafka.aio import aiokafka_options
@@ -43,6 +43,7 @@ STATE = "engagement-state"
 METRICS = "engagement-metrics"
 FAILED = "failed-events"
 REVOKE_SECONDS = 8.0
+LONGEST_PAUSE_SECONDS = 1.0
 COMPUTED_RECORDS = 2000
 """Of the input, taken in at once when state is computed again."""
 
@@ -164,18 +165,16 @@ class Engagement:
         return sent
 
     def _tell(self, partition: int, records: list[Record], sent: Sent) -> None:
-        state, reader = self.partitions[partition], Reader()
-        for key, value, offset in records:
-            if offset <= state.applied_offset:
-                continue
+        state = self.partitions[partition]
+        records = [record for record in records if record[2] > state.applied_offset]
+        for _, _, offset in records:
             if offset > state.applied_offset + 1:
                 raise Gap(f"partition {partition}: {offset} came after {state.applied_offset}")
             state.applied_offset = offset
-            try:
-                reader.read(key, value, offset)
-            except Unusable as unusable:
-                sent.failed.append(self._failure(partition, offset, value, unusable))
-        state.tell(reader.take(), self.consents.withdrawn)
+        told, unusable = read(records)
+        for (_, value, offset), error in unusable:
+            sent.failed.append(self._failure(partition, offset, value, error))
+        state.tell(told, self.consents.withdrawn)
 
     def _failure(self, partition: int, offset: int, value: bytes | None, unusable: Unusable) -> bytes:
         return foreign_record(
@@ -252,17 +251,16 @@ class Engagement:
         if count_unreadable:
             log.warning("%d records of the state of partition %d cannot be read", count_unreadable, partition)
         state.doubt()
-        reader, count = Reader(), 0
+        records: list[Record] = []
+        count = 0
         async for record in self._records(INPUT, partition, offset):
-            try:
-                reader.read(record.key, record.value, record.offset)
-            except Unusable:
-                continue  # it was told of when it came
+            records.append((record.key, record.value, record.offset))
             count += 1
-            if count % COMPUTED_RECORDS == 0:
-                state.tell(reader.take(), self.consents.withdrawn)
-                await asyncio.sleep(0)
-        state.tell(reader.take(), self.consents.withdrawn)
+            if len(records) == COMPUTED_RECORDS:
+                # What cannot be used was told of when it came.
+                state.tell(read(records)[0], self.consents.withdrawn)
+                records.clear()
+        state.tell(read(records)[0], self.consents.withdrawn)
         if count:
             log.warning("partition %d: state computed again from %d records of %s", partition, count, INPUT)
 
@@ -315,8 +313,9 @@ def create_app(
             lag = _lag(app, ours)
             beat(SERVICE, "ready", {"applied_records": ours.count_applied, "lag_records": lag})
             progress.check(lag, ours.count_applied)
-            # Under load at most half of the time: records that come meanwhile are cheaper together.
-            await asyncio.sleep(max(settings.flush_seconds, loop.time() - began))
+            # Under load less often: what comes together is cheaper, because a group's figures are made once.
+            pause = min(2 * (loop.time() - began), LONGEST_PAUSE_SECONDS)
+            await asyncio.sleep(max(settings.flush_seconds, pause))
 
     @app.on_partitions_revoked.connect
     async def write_before_losing(*_: Any, **__: Any) -> None:

@@ -17,9 +17,9 @@ from circles.participation.v1.participation_event_envelope_pb2 import Participat
 
 from services.engagement.cold import ColdGroups
 from services.engagement.groups import GroupKey
-from services.engagement.messages import group_engagement
+from services.engagement.messages import figures_record
 from services.engagement.partitions import GroupFigures, PartitionState
-from services.engagement.reading import PSEUDONYM_CHARACTERS, person_number, read_all
+from services.engagement.reading import PSEUDONYM_CHARACTERS, person_number, read
 from services.engagement.state import StateWriter, restored
 from services.engagement.tables import Tabulator
 from services.live.view import FIGURES
@@ -107,7 +107,7 @@ class Memory:
         """Takes in what was posted, without writing anything."""
         records = [(key, value, self.read + i) for i, (key, value) in enumerate(self.input[self.read :])]
         self.read = len(self.input)
-        told, unusable = read_all(records)
+        told, unusable = read(records)
         assert not unusable
         self.partition.applied_offset = self.read - 1
         self.partition.tell(told, self.withdrawn)
@@ -150,7 +150,7 @@ class Memory:
 
 
 def shown(figures: GroupFigures) -> tuple[int, dict[int, Figures]]:
-    return shown_of(group_engagement(figures, TOPIC_ID, 0, 0))
+    return shown_of(GroupEngagement.FromString(figures_record(figures, TOPIC_ID, 0, 0)[1]))
 
 
 def shown_of(message: GroupEngagement) -> tuple[int, dict[int, Figures]]:

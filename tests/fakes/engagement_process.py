@@ -40,7 +40,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.crash:
         _crash(arguments.crash, arguments.flush)
     if arguments.identity == "random":
-        reading._hash = lambda _: secrets.randbits(64)
+        reading.read = _without_identity(reading.read)
+        worker.read = reading.read
     if arguments.forget_offsets:
         state.Restoring.finish = _without_offset(state.Restoring.finish)
     sys.argv = sys.argv[:1]
@@ -71,6 +72,15 @@ def _crash(point: str, flush: int) -> None:
         await commit(*arguments)
 
     worker.send_all, worker.commit = sending, committing
+
+
+def _without_identity(read: Any) -> Any:
+    def reading_of(records: Any) -> Any:
+        told, unusable = read(records)
+        told.events["event"] = [secrets.randbits(64) for _ in told.events]
+        return told, unusable
+
+    return reading_of
 
 
 def _die() -> None:
