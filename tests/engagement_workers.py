@@ -91,13 +91,21 @@ class Workers:
 def engagement_workers(stack: Stack, folder: Path) -> Iterator[Workers]:
     """None runs yet; all that do are ended at last."""
     workers = Workers(stack, folder)
-    with closing(admin(KafkaSettings.load())) as client:
-        wanted = {
-            name: {"num_partitions": registry()[like].partitions, "configs": dict(registry()[like].config)}
-            for name, like in zip(topics(workers.name), (STATE, METRICS), strict=True)
-        }
-        client.create_topics(wanted, wait_for_metadata=True)
+    make_topics(workers.name)
     try:
         yield workers
     finally:
         workers.end()
+
+
+def make_topics(name: str) -> None:
+    """What the workers of that name write to, unless it is there."""
+    with closing(admin(KafkaSettings.load())) as client:
+        present = set(client.list_topics())
+        wanted = {
+            topic: {"num_partitions": registry()[like].partitions, "configs": dict(registry()[like].config)}
+            for topic, like in zip(topics(name), (STATE, METRICS), strict=True)
+            if topic not in present
+        }
+        if wanted:
+            client.create_topics(wanted, wait_for_metadata=True)

@@ -124,7 +124,7 @@ def _begins_with_tenant(key: bytes, value: bytes) -> bool:
 def _data_class(value: bytes) -> int:
     """Right behind the tenant's name, as the gateway writes it; elsewhere protobuf finds it."""
     at = 2 + value[1]
-    if value[at] == 0x10:
+    if value[at] == 0x10 and value[at + 1] in DATA_CLASSES:
         return value[at + 1]
     return ParticipationEventEnvelope.FromString(value).data_class
 
@@ -214,7 +214,7 @@ def _row(event: Any, kind: str) -> bytes:
     kept: dict[int, Any] = {
         int(what): getattr(content, content.DESCRIPTOR.fields_by_number[place].name)
         for place, what in enumerate(wire.FIELDS[number])
-        if what
+        if 0 < what <= wire.CODE
     }
     references = (
         event.participant_ref,

@@ -17,9 +17,10 @@ FIRST_KIND = 10
 """Number of the first kind in the oneof of ParticipationEvent; the others follow in the order of KINDS."""
 COUNT_KINDS = len(KINDS)
 
-THREAD, ACT, PARENT, CODE = 1, 2, 3, 4
+THREAD, ACT, PARENT, CODE, TEXT, NUMBER = range(1, 7)
 FIELDS = np.zeros((COUNT_KINDS, 8), np.uint8)
-"""What is kept of each kind, by the number of its field."""
+"""What is kept of each kind, by the number of its field: the first four, and not TEXT and NUMBER. What is not
+named here is not known."""
 for kind, number, kept in (
     ("session_held", 1, THREAD),
     ("session_cancelled", 1, THREAD),
@@ -32,6 +33,16 @@ for kind, number, kept in (
     ("reply_posted", 3, PARENT),
     ("moderation_acted", 1, CODE),
     ("moderation_acted", 2, ACT),
+    ("member_left", 1, NUMBER),
+    ("session_held", 2, NUMBER),
+    ("session_attended", 3, NUMBER),
+    ("reaction_given", 1, TEXT),
+    ("reaction_given", 2, NUMBER),
+    ("thread_read", 1, TEXT),
+    ("risk_raised", 1, TEXT),
+    ("risk_raised", 2, NUMBER),
+    ("risk_answered", 1, TEXT),
+    ("risk_answered", 2, NUMBER),
 ):
     FIELDS[KINDS.index(kind), number] = kept
 
@@ -57,18 +68,29 @@ def _varint(data, at, end):
 
 
 @njit(cache=True)
-def _skip(data, at, end, wire):
-    """Where a field that is not kept ends; BAD for what is no field."""
-    if wire == 0:
-        return _varint(data, at, end)[1]
-    if wire == 1:
-        return at + 8 if at + 8 <= end else BAD
-    if wire == 5:
-        return at + 4 if at + 4 <= end else BAD
-    if wire != 2:
-        return BAD
+def _tag(data, at, end):
+    """Number and wire type of a field, and where its content begins; BAD where our tags are not so long."""
+    tag, after = _varint(data, at, end)
+    if after == BAD or after - at > 2:
+        return 0, 0, BAD
+    return np.int64(tag >> np.uint64(3)), np.int64(tag & np.uint64(7)), after
+
+
+@njit(cache=True)
+def _text(data, at, end):
+    """Where a field of length and bytes has its bytes, and where it ends; BAD where it goes too far."""
     size, at = _varint(data, at, end)
-    return at + np.int64(size) if at != BAD and size <= np.uint64(end - at) else BAD
+    if at == BAD or size > np.uint64(end - at):
+        return BAD, BAD
+    return at, at + np.int64(size)
+
+
+@njit(cache=True)
+def _is_ascii(data, at, end):
+    for i in range(at, end):
+        if data[i] > 127:
+            return False
+    return True
 
 
 @njit(cache=True)
@@ -114,35 +136,40 @@ def _uuid(data, at):
 
 
 @njit(cache=True)
-def _reference(data, at, size):
+def _reference(data, at, end):
     """A pseudonym's number, 0 for none; and whether it is one."""
-    if size == 0:
+    if at == end:
         return np.uint64(0), True
-    if size != 36:
+    if end - at != 36:
         return np.uint64(0), False
     number, is_hex = _hex(data, at + 4, 16)
-    return max(number, np.uint64(1)), is_hex
+    is_pseudonym = is_hex and _is_ascii(data, at, at + 4) and _is_ascii(data, at + 20, end)
+    return max(number, np.uint64(1)), is_pseudonym
 
 
 @njit(cache=True)
 def _content(data, at, end, kind, row, fields):
     """What is kept of a kind; whether all of it was understood."""
     while at < end:
-        tag, at = _varint(data, at, end)
+        number, wire, at = _tag(data, at, end)
+        kept = fields[kind, number] if at != BAD and number < 8 else 0
+        if kept == 0 or wire != (0 if kept in (CODE, NUMBER) else 2):
+            return False
+        if wire == 0:
+            value, at = _varint(data, at, end)
+            if at == BAD or (kept == CODE and value > 255):
+                return False
+            if kept == CODE:
+                row.role = value
+            continue
+        at, stop = _text(data, at, end)
         if at == BAD:
             return False
-        number, wire = np.int64(tag >> np.uint64(3)), np.int64(tag & np.uint64(7))
-        kept = fields[kind, number] if number < 8 else 0
-        if kept == CODE and wire == 0:
-            value, at = _varint(data, at, end)
-            if at == BAD or value > 255:
+        if kept == TEXT:
+            if not _is_ascii(data, at, stop):
                 return False
-            row.role = value
-        elif kept != 0:
-            size, at = _varint(data, at, end)
-            if wire != 2 or at == BAD or size > np.uint64(end - at):
-                return False
-            value, is_reference = _reference(data, at, np.int64(size))
+        else:
+            value, is_reference = _reference(data, at, stop)
             if not is_reference:
                 return False
             if kept == THREAD:
@@ -151,11 +178,7 @@ def _content(data, at, end, kind, row, fields):
                 row.act = value
             else:
                 row.parent = value
-            at += np.int64(size)
-        else:
-            at = _skip(data, at, end, wire)
-            if at == BAD:
-                return False
+        at = stop
     return True
 
 
@@ -164,13 +187,13 @@ def _seconds(data, at, end):
     """Seconds of a Timestamp, and whether it was understood."""
     seconds = np.int64(0)
     while at < end:
-        tag, at = _varint(data, at, end)
-        if at == BAD or tag & np.uint64(7) != 0:
+        number, wire, at = _tag(data, at, end)
+        if at == BAD or wire != 0 or not 1 <= number <= 2:
             return np.int64(0), False
         value, at = _varint(data, at, end)
         if at == BAD:
             return np.int64(0), False
-        if tag == 8:
+        if number == 1:
             seconds = np.int64(value)
     return seconds, True
 
@@ -183,36 +206,59 @@ def _event(data, at, end, row, fields):
     row.person, row.thread, row.act, row.parent = 0, 0, 0, 0
     row.kind, row.role, row.hidden, row.spare, row.more = 0, 0, 0, 0, 0
     while at < end:
-        tag, at = _varint(data, at, end)
-        if at == BAD or tag & np.uint64(7) != 2:
+        number, wire, at = _tag(data, at, end)
+        if at == BAD or wire != 2:
             return BAD
-        size, at = _varint(data, at, end)
-        if at == BAD or size > np.uint64(end - at):
-            return BAD
-        number, stop = np.int64(tag >> np.uint64(3)), at + np.int64(size)
+        at, stop = _text(data, at, end)
         kind = number - FIRST_KIND
-        if number == 1:
-            if size != 36:
-                return BAD
-            row.event, has_id = _uuid(data, at)
-        elif number == 2:
-            row.at, has_time = _seconds(data, at, stop)
-        elif number == 3:
-            if size != 36 or not _hex(data, at + 4, 16)[1]:
-                return BAD
+        is_understood = at != BAD
+        if at == BAD:
+            pass
+        elif number == 1 and not has_id and stop - at == 36:
+            row.event, is_understood = _uuid(data, at)
+            has_id = True
+        elif number == 2 and not has_time:
+            row.at, is_understood = _seconds(data, at, stop)
+            has_time = True
+        elif number == 3 and group == BAD and stop - at == 36:
+            is_understood = _reference(data, at, stop)[1]
             group = at
         elif number == 4:
-            row.person, is_reference = _reference(data, at, np.int64(size))
-            if not is_reference:
-                return BAD
+            row.person, is_understood = _reference(data, at, stop)
         elif 0 <= kind < COUNT_KINDS and not has_kind:
-            row.kind, has_kind = kind, _content(data, at, stop, kind, row, fields)
-            if not has_kind:
-                return BAD
+            row.kind, has_kind = kind, True
+            is_understood = _content(data, at, stop, kind, row, fields)
         else:
+            is_understood = False
+        if not is_understood:
             return BAD
         at = stop
     return group if has_id and has_time and has_kind else BAD
+
+
+@njit(cache=True)
+def _accepted(data, at, end, row, fields):
+    """Fills a row from an event with what the gateway adds to it; as `_event`."""
+    group = BAD
+    while at < end:
+        number, wire, at = _tag(data, at, end)
+        if at == BAD:
+            return BAD
+        if number == 1 and wire == 1 and at + 8 <= end:
+            at += 8
+        elif number == 3 and wire == 0:
+            at = _varint(data, at, end)[1]
+        elif number == 4 and wire == 2:
+            at = _text(data, at, end)[1]
+        elif number == 2 and wire == 2 and group == BAD:
+            at, stop = _text(data, at, end)
+            group = _event(data, at, stop, row, fields) if at != BAD else BAD
+            at = stop if group != BAD else BAD
+        else:
+            return BAD
+        if at == BAD:
+            return BAD
+    return group
 
 
 @njit(cache=True)
@@ -220,46 +266,31 @@ def _record(data, at, end, rows, count, names, fields):
     """Reads one record behind `count` rows; how many there are then, or BAD."""
     data_class, has_time, first = np.uint64(0), False, count
     while at < end:
-        tag, at = _varint(data, at, end)
+        number, wire, at = _tag(data, at, end)
         if at == BAD:
             return BAD
-        if tag == 0x10:
+        if number == 2 and wire == 0 and data_class == 0:
             data_class, at = _varint(data, at, end)
             if at == BAD:
                 return BAD
             continue
-        if tag != 0x0A and tag != 0x1A and tag != 0x22:
+        at, stop = _text(data, at, end)
+        if at == BAD or wire != 2:
             return BAD
-        size, at = _varint(data, at, end)
-        if at == BAD or size > np.uint64(end - at):
-            return BAD
-        stop = at + np.int64(size)
-        if tag == 0x1A:
-            has_time = True
-        elif tag == 0x22:
-            if count - first == MAX_EVENTS:
+        if number == 1 and count == first:
+            if not _is_ascii(data, at, stop):
                 return BAD
-            found = BAD
-            while at < stop:
-                inner, at = _varint(data, at, stop)
-                if at == BAD:
-                    return BAD
-                if inner != 0x12:
-                    at = _skip(data, at, stop, np.int64(inner & np.uint64(7)))
-                    if at == BAD or inner > 0x22:
-                        return BAD
-                    continue
-                size, at = _varint(data, at, stop)
-                if at == BAD or size > np.uint64(stop - at) or found != BAD:
-                    return BAD
-                found = _event(data, at, at + np.int64(size), rows[count], fields)
-                if found == BAD:
-                    return BAD
-                at += np.int64(size)
-            if found == BAD:
+        elif number == 3 and not has_time:
+            has_time = _seconds(data, at, stop)[1]
+            if not has_time:
                 return BAD
-            names[count] = found
+        elif number == 4 and count - first < MAX_EVENTS:
+            names[count] = _accepted(data, at, stop, rows[count], fields)
+            if names[count] == BAD:
+                return BAD
             count += 1
+        else:
+            return BAD
         at = stop
     return count if has_time and 1 <= data_class <= 3 and count > first else BAD
 

@@ -104,6 +104,7 @@ SECTIONS = {
     "When nothing may be lost": Section(after=("Python",), events=1),
     "TLS": Section(after=("Python", "grpcurl", "Node.js"), events=3),
     "A new key": Section(after=("grpcurl",)),
+    "Reading figures back": Section(after=("Python",)),
 }
 
 

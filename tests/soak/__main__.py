@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tests.partners import Partner
-from tests.soak import fuzz, kills
+from tests.soak import engagement, fuzz, kills
 from tests.soak.progress import Campaign, Progress, carry_on
 from tests.soak.results import record
 from tests.soak.running import CannotRun, running, stack_of
@@ -20,13 +20,14 @@ STATE = Path(os.environ.get("CIRCLES_SOAK", Path(__file__).parents[2] / ".soak")
 CAMPAIGNS: dict[str, tuple[Callable[[Partner, Path, Progress], Campaign], Sequence[str]]] = {
     "fuzz": (fuzz.Fuzz, fuzz.WITHOUT),
     "kills": (kills.Kills, kills.WITHOUT),
+    "engagement": (engagement.EngagementKills, engagement.WITHOUT),
 }
 
 
 def main() -> int:
     """1: something was found; 2: it could not run; 130: broken off."""
     options = _options()
-    goals = {"fuzz": options.minutes * 60, "kills": options.kills}
+    goals = {"fuzz": options.minutes * 60, "kills": options.kills, "engagement": options.kills}
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: stacks are ended
     try:
         findings = [_run(name, goals[name], options.fresh) for name in options.campaign or CAMPAIGNS]

@@ -10,7 +10,7 @@ from tests.soak.progress import Progress
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 COLUMNS = "| campaign | finished | commit | duration | counts | memory, MiB | findings | verdict |"
-ABOUT = "The last finished run of each campaign; what is a finding stands in `fuzz.py` and `kills.py`."
+ABOUT = "The last finished run of each campaign; what is a finding stands in the module of its name."
 HEAD = ["# Results of `make soak`", "", ABOUT, "", COLUMNS, "|---" * 8 + "|"]
 
 
