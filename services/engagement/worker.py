@@ -28,7 +28,7 @@ from services.engagement.tables import Tabulator
 from services.kafka.aio import aiokafka_options
 from services.kafka.batches import KeyValue, batch_producer, send_all
 from services.kafka.faust_app import Progress, commit, faust_app, highwater, or_exit
-from services.kafka.records import Delivered, Record, deliver
+from services.kafka.records import Delivered, Record, deliver, without_tasks
 from services.runtime.failures import foreign_record
 from services.runtime.heartbeat import beat
 from services.runtime.settings import EngagementSettings, KafkaSettings, QuarantineSettings, home
@@ -305,6 +305,7 @@ def create_app(
     @app.task  # type: ignore[untyped-decorator]
     async def work() -> None:
         await or_exit(ours.start())
+        without_tasks(app, ours.delivered)
         progress = Progress(settings.stall_seconds)
         loop = asyncio.get_running_loop()
         while not app.should_stop:
