@@ -5,6 +5,7 @@ What they write goes to topics of their own; what they show is read from there a
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -16,6 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from circles.engagement.v1.group_engagement_pb2 import GroupEngagement
+from kafka import OffsetAndMetadata, TopicPartition
+from kafka.errors import KafkaError
 
 from services.engagement.worker import INPUT, METRICS, STATE
 from services.kafka.client import admin, consumer
@@ -37,11 +40,13 @@ class Workers:
     name: str = field(default_factory=lambda: f"workers-{uuid.uuid4().hex[:8]}")
     running: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
-    def start(self, *options: str) -> subprocess.Popen[bytes]:
+    def start(self, *options: str, **settings: str) -> subprocess.Popen[bytes]:
+        """`settings` without their prefix, as `stall_seconds`."""
+        extra = {f"CIRCLES_ENGAGEMENT_{name.upper()}": value for name, value in settings.items()}
         log = (self.folder / f"{self.name}-{len(self.running)}.log").open("wb")
         worker = subprocess.Popen(
             [sys.executable, "-m", "tests.fakes.engagement_process", self.name, *options],
-            env={**self.stack.environment, "CIRCLES_HOME": str(self.stack.home)},
+            env={**self.stack.environment, "CIRCLES_HOME": str(self.stack.home), **extra},
             stdout=log,
             stderr=log,
         )
@@ -51,6 +56,25 @@ class Workers:
     def kill(self, worker: subprocess.Popen[bytes], number: signal.Signals = signal.SIGKILL) -> None:
         worker.send_signal(number)
         worker.wait(timeout=60)
+
+    def rewind(self) -> None:
+        """The workers that come next begin again at the beginning of the input. None may run."""
+        offsets = {TopicPartition(INPUT, each): OffsetAndMetadata(0, "", -1) for each in end_offsets(INPUT)}
+        with closing(admin(KafkaSettings.load())) as client:
+            wait_until(lambda: not client.describe_groups([self.name])[self.name]["members"], "no member")
+            client.alter_group_offsets(self.name, offsets)
+
+    def empty_the_state(self) -> None:
+        with closing(admin(KafkaSettings.load())) as client:
+            client.delete_topics([topics(self.name)[0]])
+        wait_until(self._made_again, "a new state topic")
+
+    def _made_again(self) -> bool:
+        """Kafka needs a moment to forget the topic of the same name."""
+        with contextlib.suppress(KafkaError):
+            make_topics(self.name)
+            return True
+        return False
 
     def wait_until_caught_up(self) -> None:
         """Everything that is on the input is committed by these workers."""

@@ -1,7 +1,8 @@
 """Groups that have been idle: out of memory, in a file of this process alone.
 
-The file is a place to lay things down, not a copy of the state: it is emptied at every start, and when it is
-lost or spoilt the process ends and makes everything again from the state topic.
+The file is a place to lay things down, not a copy of the state. It has no name once it is open: nobody can
+spoil it, and it is gone with the process, however that ends. What the disk does to it ends the process, whose
+next start makes everything again from the state topic.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from services.engagement.state import Written
 
 
 class SpoiltColdGroups(Exception):
-    """What lies in the file is not what was put there."""
+    """What lies in the file is not what was put there, or cannot be read or written."""
 
 
 class ColdGroups:
@@ -29,8 +30,6 @@ class ColdGroups:
 
     def __init__(self, file: Path) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.unlink(missing_ok=True)
-        self._file = file
         self._database = sqlite3.connect(file, isolation_level=None)
         for statement in (
             "PRAGMA journal_mode = OFF",
@@ -41,6 +40,7 @@ class ColdGroups:
             "WITHOUT ROWID",
         ):
             self._database.execute(statement)
+        file.unlink()
         self.count = 0
 
     def put(self, group: Group, written: Written) -> None:
@@ -75,7 +75,7 @@ class ColdGroups:
             return None
         header, events, people, crc = found[0]
         if _crc(header, events, people) != crc:
-            raise SpoiltColdGroups(str(self._file))
+            raise SpoiltColdGroups(f"a group of {key.tenant_id}")
         self._ask("DELETE FROM idle WHERE tenant = ? AND name = ?", key)
         self.count -= 1
         group, written = _group(key, json.loads(header), events, people, withdrawn)
@@ -94,13 +94,12 @@ class ColdGroups:
 
     def close(self) -> None:
         self._database.close()
-        self._file.unlink(missing_ok=True)
 
     def _ask(self, statement: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
         try:
             return self._database.execute(statement, values).fetchall()
         except sqlite3.DatabaseError as error:
-            raise SpoiltColdGroups(str(self._file)) from error
+            raise SpoiltColdGroups(str(error)) from error
 
 
 def _seen(group: Group) -> Iterator[tuple[str, int, str]]:

@@ -211,7 +211,7 @@ class Engagement:
         """A partition's state before the record with which the group goes on. Raises InputRecreated."""
         offset = await self._next_offset(partition)
         epoch = secrets.token_hex(4)
-        cold = ColdGroups(home() / "engagement" / f"idle-{partition}-{epoch}.sqlite")
+        cold = ColdGroups(home() / SERVICE / f"idle-{partition}-{epoch}.sqlite")
         state = PartitionState(StateWriter(epoch, self.topic_id), self._tabulator, cold)
         newest: dict[bytes, bytes] = {}
         async for record in self._records(STATE, partition):

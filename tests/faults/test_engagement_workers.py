@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import time
 from collections.abc import Iterator, Sequence
@@ -83,6 +84,55 @@ def test_a_worker_that_wakes_after_it_lost_its_partitions_takes_nothing_away(
     workers.start()
     workers.wait_until_caught_up()
     assert workers.figures(partner) == recount(partner, [event for part in parts for event in part])
+
+
+def test_the_whole_topic_once_more_changes_nothing(stack: Stack, workers: Workers) -> None:
+    """With the state, and with the state's topic emptied."""
+    partner = new_partner(stack, "replay")
+    (events,) = community(5, 1)
+    post(partner, events)
+    for topic_is_emptied in (False, True):
+        worker = workers.start()
+        workers.wait_until_caught_up()
+        assert workers.figures(partner) == recount(partner, events)
+        workers.kill(worker)
+        workers.rewind()
+        if topic_is_emptied:
+            workers.empty_the_state()
+    workers.start()
+    workers.wait_until_caught_up()
+    assert workers.figures(partner) == recount(partner, events)
+
+
+def test_the_data_folder_of_idle_groups_may_be_spoilt_and_lost(stack: Stack, workers: Workers) -> None:
+    """Most groups lie on disk; what somebody does to the folder meanwhile does not reach them."""
+    partner = new_partner(stack, "spoilt")
+    first, second = parts = community(6, 2)
+    worker = workers.start(max_events_in_memory="800")
+    post(partner, first)
+    workers.wait_until_caught_up()
+    assert bytes_without_name(worker.pid) > 100_000
+    folder = stack.home / workers.name
+    for file in folder.glob("**/*"):
+        if file.is_file():
+            file.write_bytes(b"spoilt")
+    shutil.rmtree(folder)
+    post(partner, second)
+    workers.wait_until_caught_up()
+    assert worker.poll() is None
+    assert workers.figures(partner) == recount(partner, [event for part in parts for event in part])
+
+
+def bytes_without_name(pid: int) -> int:
+    """In files that the process has open and that nobody else can open."""
+    open_files = Path(f"/proc/{pid}/fd")
+    if not open_files.exists():
+        pytest.skip("open files can be looked at in Linux only")
+    return sum(
+        (open_files / each.name).stat().st_size
+        for each in open_files.iterdir()
+        if str(each.readlink()).endswith("(deleted)") and "idle-" in str(each.readlink())
+    )
 
 
 @pytest.mark.parametrize("options", [(), ("--identity", "random")], ids=["with identity", "offsets alone"])
