@@ -1,4 +1,4 @@
-"""What of the engagement worker is not seen in its figures: idle groups, consents, large states, kept tables."""
+"""What of the engagement worker its figures do not show: idle groups, consents, large states, kept tables."""
 
 from __future__ import annotations
 
@@ -48,9 +48,8 @@ def test_kept_tables_give_the_figures_of_new_ones(seed: int) -> None:
     order = np.random.default_rng(seed).permutation(len(events))
     kept, fresh = Tabulator(kept_from_events=0), Tabulator(kept_from_events=10**9)
     for end in range(500, len(events) + 1, 500):
-        known, news = (
-            np.sort(events[order[a:b]], order=("at", "event")) for a, b in ((0, end), (end - 500, end))
-        )
+        known = np.sort(events[order[:end]], order=("at", "event"))
+        news = events[order[end - 500 : end]]
         ours = kept.figures("g", known, nobody(), as_of, news)
         theirs = fresh.figures("g", known, nobody(), as_of, None)
         assert (ours.counts == theirs.counts).all() and (ours.medians == theirs.medians).all()
@@ -86,8 +85,9 @@ def test_the_state_of_many_events_and_people_comes_back(monkeypatch: pytest.Monk
         writer = StateWriter(f"{epoch:08x}", "topic")
         group.tell(part.copy(), ())
         topic.update(writer.records(group, written, group.take_news(), epoch))
-        ((group, written),), unreadable = (list(each) for each in restored(_present(topic), {}, "topic"))
+        groups, unreadable = restored(_present(topic), {}, "topic")
         assert not unreadable
+        ((group, written),) = groups
         assert group.restored_offset == epoch
     expected = group_of(events)
     assert group.log.tobytes() == expected.log.tobytes()
