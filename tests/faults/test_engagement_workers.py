@@ -6,6 +6,7 @@ import shutil
 import signal
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ def post(partner: Partner, events: Sequence[Any]) -> None:
 
 
 def test_workers_share_the_partitions_and_may_be_killed_at_any_time(stack: Stack, workers: Workers) -> None:
-    """One, then three, then one again, in the middle of what comes."""
+    """One, then three, then one again, in the middle of what comes; at last the whole topic once more."""
     partner = new_partner(stack, "storm")
     first, second, third, fourth = parts = community(1, 4)
     one = workers.start()
@@ -56,7 +57,13 @@ def test_workers_share_the_partitions_and_may_be_killed_at_any_time(stack: Stack
     post(partner, fourth)
     workers.wait_until_caught_up()
     assert three.poll() is None
-    assert workers.figures(partner) == recount(partner, [event for part in parts for event in part])
+    expected = recount(partner, [event for part in parts for event in part])
+    assert workers.figures(partner) == expected
+    workers.kill(three, signal.SIGTERM)
+    workers.rewind()
+    workers.start()
+    workers.wait_until_caught_up()
+    assert workers.figures(partner) == expected
 
 
 def test_a_worker_that_wakes_after_it_lost_its_partitions_takes_nothing_away(
@@ -86,25 +93,9 @@ def test_a_worker_that_wakes_after_it_lost_its_partitions_takes_nothing_away(
     assert workers.figures(partner) == recount(partner, [event for part in parts for event in part])
 
 
-def test_the_whole_topic_once_more_changes_nothing(stack: Stack, workers: Workers) -> None:
-    """With the state, and with the state's topic emptied."""
-    partner = new_partner(stack, "replay")
-    (events,) = community(5, 1)
-    post(partner, events)
-    for topic_is_emptied in (False, True):
-        worker = workers.start()
-        workers.wait_until_caught_up()
-        assert workers.figures(partner) == recount(partner, events)
-        workers.kill(worker)
-        workers.rewind()
-        if topic_is_emptied:
-            workers.empty_the_state()
-    workers.start()
-    workers.wait_until_caught_up()
-    assert workers.figures(partner) == recount(partner, events)
-
-
-def test_the_data_folder_of_idle_groups_may_be_spoilt_and_lost(stack: Stack, workers: Workers) -> None:
+def test_the_data_folder_may_be_spoilt_and_lost_and_the_state_topic_too(
+    stack: Stack, workers: Workers
+) -> None:
     """Most groups lie on disk; what somebody does to the folder meanwhile does not reach them."""
     partner = new_partner(stack, "spoilt")
     first, second = parts = community(6, 2)
@@ -120,7 +111,14 @@ def test_the_data_folder_of_idle_groups_may_be_spoilt_and_lost(stack: Stack, wor
     post(partner, second)
     workers.wait_until_caught_up()
     assert worker.poll() is None
-    assert workers.figures(partner) == recount(partner, [event for part in parts for event in part])
+    expected = recount(partner, [event for part in parts for event in part])
+    assert workers.figures(partner) == expected
+    workers.kill(worker)
+    workers.empty_the_state()
+    post(partner, second[:200])  # copies, so that there is something to do
+    workers.start()
+    workers.wait_until_caught_up()
+    assert workers.figures(partner) == expected
 
 
 def bytes_without_name(pid: int) -> int:
@@ -135,35 +133,34 @@ def bytes_without_name(pid: int) -> int:
     )
 
 
-@pytest.mark.parametrize("options", [(), ("--identity", "random")], ids=["with identity", "offsets alone"])
-def test_figures_are_exact_after_a_crash_at_each_point(
-    stack: Stack, workers: Workers, options: tuple[str, ...]
-) -> None:
-    """Half of the state written; all of it, but no figures; figures, but no commit."""
+def test_figures_are_exact_after_a_crash_at_each_point(stack: Stack, tmp_path: Path) -> None:
+    """Half of the state written; all of it, but no figures; figures, but no commit.
+
+    With the identity of events, and with offsets alone. With neither, the same counts twice: this can fail.
+    """
     partner = new_partner(stack, "points")
     parts = community(3, len(POINTS))
-    for point, part in zip(POINTS, parts, strict=True):
-        worker = workers.start("--crash", point, *options)
-        post(partner, part)
-        assert worker.wait(timeout=120) == -signal.SIGKILL
-    workers.start(*options)
-    workers.wait_until_caught_up()
-    assert workers.figures(partner) == recount(partner, [event for part in parts for event in part])
-
-
-def test_without_identity_and_offsets_the_same_crash_counts_twice(stack: Stack, workers: Workers) -> None:
-    """The test above can fail."""
-    partner = new_partner(stack, "control")
-    (events,) = community(4, 1)
-    options = ("--identity", "random", "--forget-offsets")
-    worker = workers.start("--crash", "figures", *options)
-    post(partner, events)
-    assert worker.wait(timeout=120) == -signal.SIGKILL
-    workers.start(*options)
-    workers.wait_until_caught_up()
-    counted, expected = count_events(workers.figures(partner)), count_events(recount(partner, events))
-    assert counted.keys() == expected.keys()
-    assert any(counted[group] > expected[group] for group in expected)
+    offsets_alone = ("--identity", "random")
+    options = [(), offsets_alone, (*offsets_alone, "--forget-offsets")]
+    with ExitStack() as ending:
+        groups = [ending.enter_context(engagement_workers(stack, tmp_path)) for _ in options]
+        for point, part in zip(POINTS, parts, strict=True):
+            crashing = [
+                group.start("--crash", point, *each) for group, each in zip(groups, options, strict=True)
+            ]
+            post(partner, part)
+            assert [worker.wait(timeout=120) for worker in crashing] == [-signal.SIGKILL] * len(options)
+        for group, each in zip(groups, options, strict=True):
+            group.start(*each)
+        for group in groups:
+            group.wait_until_caught_up()
+        expected = recount(partner, [event for part in parts for event in part])
+        exact, also_exact, control = (group.figures(partner) for group in groups)
+    assert exact == expected
+    assert also_exact == expected
+    counted, right = count_events(control), count_events(expected)
+    assert counted.keys() == right.keys()
+    assert any(counted[group] > right[group] for group in right)
 
 
 def count_events(shown: Shown) -> dict[str, int]:
