@@ -99,12 +99,14 @@ class Engagement:
             if client is not None:
                 await client.stop()
 
-    async def flush(self, app: faust.App, assigned: set[int]) -> None:
+    async def flush(self, app: faust.App, *, is_leaving: bool = False) -> None:
         """Takes in what was delivered of our partitions, writes what follows from it, and commits."""
         async with self._working:
             await self.read_consents()
             waiting = self.delivered.take()
-            for partition in sorted(assigned - self.partitions.keys()):
+            # Who has which partition is asked after taking: what is not ours by now comes to its new owner.
+            new = set() if is_leaving else _assigned(app) - self.partitions.keys()
+            for partition in sorted(new):
                 self.partitions[partition] = await self._restore(partition)
             await self._write(app, self._take_in(waiting))
             per_partition = self.settings.max_events_in_memory // max(1, len(self.partitions))
@@ -115,7 +117,7 @@ class Engagement:
         """Writes what can be written in time, and forgets the partitions: they have another owner now."""
         try:
             async with asyncio.timeout(REVOKE_SECONDS):
-                await self.flush(app, set(self.partitions))
+                await self.flush(app, is_leaving=True)
         except Exception as error:
             # Not fatal: the next owner takes in the same records.
             log.warning("no flush before the rebalance: %s", type(error).__name__)
@@ -310,13 +312,14 @@ def create_app(
         loop = asyncio.get_running_loop()
         while not app.should_stop:
             began = loop.time()
-            await or_exit(ours.flush(app, _assigned(app)))
+            await or_exit(ours.flush(app))
             lag = _lag(app, ours)
             beat(SERVICE, "ready", {"applied_records": ours.count_applied, "lag_records": lag})
             progress.check(lag, ours.count_applied)
             # Under load less often: what comes together is cheaper, because a group's figures are made once.
             pause = min(2 * (loop.time() - began), LONGEST_PAUSE_SECONDS)
             await asyncio.sleep(max(settings.flush_seconds, pause))
+        await ours.stop()
 
     @app.on_partitions_revoked.connect
     async def write_before_losing(*_: Any, **__: Any) -> None:
