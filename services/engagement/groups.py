@@ -24,7 +24,7 @@ from services.engagement.layout import (
     Events,
     People,
 )
-from services.engagement.people import joined, nobody, remembered
+from services.engagement.people import is_active, joined, nobody, remembered
 
 MAX_SECONDS_AHEAD = 300
 """The gateway refuses an event that says to have occurred later than this after its arrival."""
@@ -67,6 +67,8 @@ class Group:
     """When each retraction was received, by the event that it takes back, in the order of arrival."""
     news: list[Events] = field(default_factory=list)
     """What came into the log since `take_news`."""
+    turned: list[tuple[Events, int]] = field(default_factory=list)
+    """Events that were hidden (−1) or came back (+1) since `take_turned`."""
     has_hidden: bool = False
     """Some row may be hidden."""
     is_disturbed: bool = False
@@ -114,7 +116,9 @@ class Group:
             self.retracted.setdefault(each.event, each.received_at)
             if len(self.retracted) > MAX_RETRACTIONS:
                 del self.retracted[next(iter(self.retracted))]
-            self.log["hidden"][self.log["event"] == each.event] |= RETRACTED
+            found = self.log["event"] == each.event
+            self.turned.append((self.log[found & (self.log["hidden"] == 0)], -1))
+            self.log["hidden"][found] |= RETRACTED
         self.has_new_retractions = True
         self.has_hidden = True
         self.is_disturbed = True
@@ -122,9 +126,12 @@ class Group:
     def hide(self, withdrawn: Withdrawn) -> None:
         """Follows what people say of their consent."""
         self.has_hidden = True
+        was_hidden = self.log["hidden"] != 0
         for rows in (self.log, self.people):
             rows["hidden"] &= ~np.uint8(WITHDRAWN)
             _hide(rows, withdrawn)
+        is_hidden = self.log["hidden"] != 0
+        self.turned += [(self.log[is_hidden & ~was_hidden], -1), (self.log[was_hidden & ~is_hidden], 1)]
         self.is_disturbed = True
 
     def knows(self, persons: Collection[int]) -> bool:
@@ -150,6 +157,19 @@ class Group:
         """What came into the log since the last time."""
         news, self.news = self.news, []
         return news[0] if len(news) == 1 else np.concatenate([*news, self.events[:0]])
+
+    def take_turned(self) -> list[tuple[Events, int]]:
+        turned, self.turned = self.turned, []
+        return turned
+
+    def newest_active_at(self) -> int | None:
+        """Of an event that makes somebody active and is not hidden."""
+        for begin in range(self.count, 0, -64):
+            rows = self.events[max(0, begin - 64) : begin]
+            active = rows["at"][is_active(rows) & (rows["hidden"] == 0)]
+            if len(active):
+                return int(active[-1])
+        return None
 
     def _move_to(self, newest: int) -> None:
         """Every window ends with the five minutes of the newest event."""

@@ -5,7 +5,7 @@ Pure but for the file of idle groups, which it is given.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 
@@ -13,9 +13,11 @@ import numpy as np
 
 from services.engagement.cold import ColdGroups
 from services.engagement.groups import Group, GroupKey, Withdrawn
+from services.engagement.layout import Events
 from services.engagement.reading import Told
 from services.engagement.state import StateRecord, StateWriter, Written
 from services.engagement.tables import Figures, Tabulator
+from services.engagement.tenants import Contribution
 
 
 class GroupFigures(NamedTuple):
@@ -36,6 +38,9 @@ class PartitionState:
         self._groups: OrderedDict[GroupKey, tuple[Group, Written]] = OrderedDict()
         """The one that was touched last comes last."""
         self._touched: dict[GroupKey, None] = {}
+        self._tenants: dict[str, Contribution] = {}
+        self._changed_tenants: dict[str, list[tuple[Events, int]]] = defaultdict(list)
+        """Events that count from now on (1) or not any more (−1): all of a tenant at once cost less."""
 
     @property
     def keys(self) -> Collection[GroupKey]:
@@ -49,6 +54,9 @@ class PartitionState:
         """
         self._groups[group.key] = group, written
         self.count_events += group.count
+        tenant = self._tenant(group)
+        tenant.change(group.log[group.log["hidden"] == 0], 1)
+        tenant.set_group(group.key.group_id, group.newest_active_at())
         if group.knows(ever_withdrawn.get(group.key.tenant_id, ())):
             self._touched[group.key] = None
 
@@ -98,7 +106,18 @@ class PartitionState:
             group.forget_retractions()
             news = group.take_news()
             records = [*self._writer.records(group, written, news, self.applied_offset)]
+            self._contribute(group, news)
             yield records, self._figures(group, news)
+
+    def take_tenants(self) -> list[Contribution]:
+        """Of the tenants whose groups changed; after `take`."""
+        changed, self._changed_tenants = self._changed_tenants, defaultdict(list)
+        for tenant_id, changes in changed.items():
+            for sign in (1, -1):
+                parts = [events for events, each in changes if each == sign]
+                if parts:
+                    self._tenants[tenant_id].change(np.concatenate(parts), sign)
+        return [self._tenants[tenant_id] for tenant_id in changed]
 
     def group(self, key: GroupKey, data_class: int, withdrawn: Mapping[str, Withdrawn]) -> Group:
         """The group, from memory, from among the idle ones, or new."""
@@ -124,7 +143,18 @@ class PartitionState:
             self._tabulator.forget(key)
             self.count_events -= group.count
 
-    def _figures(self, group: Group, news: np.ndarray) -> GroupFigures | None:
+    def _contribute(self, group: Group, news: Events) -> None:
+        visible = news[news["hidden"] == 0] if group.has_hidden else news
+        self._changed_tenants[group.key.tenant_id] += [(visible, 1), *group.take_turned()]
+        self._tenant(group).set_group(group.key.group_id, group.newest_active_at())
+
+    def _tenant(self, group: Group) -> Contribution:
+        tenant_id = group.key.tenant_id
+        if tenant_id not in self._tenants:
+            self._tenants[tenant_id] = Contribution(tenant_id, group.data_class)
+        return self._tenants[tenant_id]
+
+    def _figures(self, group: Group, news: Events) -> GroupFigures | None:
         if not group.has_events:
             return None
         is_disturbed, group.is_disturbed = group.is_disturbed, False

@@ -7,6 +7,7 @@ already changes nothing, in whatever order and as often as it comes.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from services.engagement.layout import (
     ATTENDED,
@@ -41,9 +42,9 @@ def remembered(events: Events) -> People:
     for field in ("last", "moved", "left"):
         people[field] = -FAR
     at, kind = events["at"], events["kind"]
-    is_active = (kind == JOINED) | (kind >= ATTENDED)
-    np.minimum.at(people["first"], place[is_active], at[is_active])
-    np.maximum.at(people["last"], place[is_active], at[is_active])
+    is_activity = is_active(events)
+    np.minimum.at(people["first"], place[is_activity], at[is_activity])
+    np.maximum.at(people["last"], place[is_activity], at[is_activity])
     is_act = (kind >= ATTENDED) & (kind != MODERATED)
     is_act &= (kind != ATTENDED) | np.isin(events["role"], MEMBER_ROLES)
     np.minimum.at(people["acted"], place[is_act], at[is_act])
@@ -78,3 +79,11 @@ def _join(known: People, place: np.ndarray, news: People) -> None:
     is_in = np.where(news["moved"] == before, news["is_in"] & known["is_in"][place], is_in)
     known["is_in"][place] = is_in
     known["moved"][place] = np.maximum(before, news["moved"])
+
+
+def is_active(events: Events) -> NDArray[np.bool_]:
+    """Which of the events make a person active."""
+    kind = events["kind"]
+    is_activity = (kind == JOINED) | ((kind >= ATTENDED) & (kind <= MODERATED))
+    found: NDArray[np.bool_] = is_activity & (events["person"] != NOBODY)
+    return found

@@ -243,6 +243,7 @@ class Restoring:
         group.hide(withdrawn)
         # All of it is written; what is remembered of events of a part has to be when the part is dropped.
         group.news, group.has_new_retractions, group.has_late_people = [], False, False
+        group.turned = []
         return group, self.written
 
 

@@ -41,6 +41,7 @@ OUTCOMES = "outcome-events"
 CONSENTS = "consents"
 STATE = "engagement-state"
 METRICS = "engagement-metrics"
+CONTRIBUTIONS = "engagement-contributions"
 FAILED = "failed-events"
 REVOKE_SECONDS = 8.0
 LONGEST_PAUSE_SECONDS = 1.0
@@ -59,6 +60,7 @@ class Sent(NamedTuple):
     consents: list[KeyValue]
     state: dict[int, list[KeyValue]]
     figures: dict[int, list[KeyValue]]
+    contributions: dict[int, list[KeyValue]]
     unreadable: dict[int, list[KeyValue]]
     next_offsets: dict[tuple[str, int], int]
 
@@ -144,7 +146,7 @@ class Engagement:
 
     def _take_in(self, waiting: dict[tuple[str, int], list[Record]]) -> Sent:
         """What the records make to be written, at one point in time: there is no await in here."""
-        sent = Sent([], [], {}, {}, {}, {})
+        sent = Sent([], [], {}, {}, {}, {}, {})
         for (topic, partition), records in waiting.items():
             if topic == OUTCOMES:
                 sent.consents.extend(statements(records, partition))
@@ -162,6 +164,8 @@ class Engagement:
                     sent.figures[partition].append(
                         figures_record(figures, self.topic_id, partition, state.applied_offset)
                     )
+            place = (self.topic_id, partition, state.applied_offset)
+            sent.contributions[partition] = [tenant.record(*place) for tenant in state.take_tenants()]
             # What could not be read goes when what was computed in its place is written.
             sent.unreadable[partition] = [(key, None) for key in self._unreadable.pop(partition, [])]
         return sent
@@ -195,7 +199,12 @@ class Engagement:
         aside = [await producer.send(FAILED, each, key=str(i).encode()) for i, each in enumerate(sent.failed)]
         aside += await send_all(producer, CONSENTS, 0, sent.consents)
         await asyncio.gather(*aside)
-        for topic, records in ((STATE, sent.state), (METRICS, sent.figures), (STATE, sent.unreadable)):
+        for topic, records in (
+            (STATE, sent.state),
+            (METRICS, sent.figures),
+            (CONTRIBUTIONS, sent.contributions),
+            (STATE, sent.unreadable),
+        ):
             futures = [
                 future
                 for partition, each in records.items()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import psycopg2
@@ -16,7 +17,8 @@ from kafka.errors import KafkaError
 
 from services.kafka.client import KafkaUnavailable, admin, consumer, producer, topic_ids
 from services.kafka.topics import topic
-from services.live.view import write
+from services.live.tenants import Tenants
+from services.live.view import write, write_tenants
 from services.runtime.failures import foreign_record
 from services.runtime.heartbeat import beat
 from services.runtime.logs import configure_logging
@@ -26,6 +28,7 @@ from services.runtime.settings import KafkaSettings, PostgresSettings, Quarantin
 
 SERVICE = "live"
 METRICS = "engagement-metrics"
+CONTRIBUTIONS = "engagement-contributions"
 FAILED = "failed-events"
 PASSING = (KafkaUnavailable, PostgresUnavailable, KafkaError, psycopg2.Error)
 
@@ -41,23 +44,46 @@ def _session(stop: threading.Event) -> None:
     with contextlib.ExitStack() as stack:
         connection = connect(postgres, postgres.database_published, autocommit=False)
         stack.enter_context(contextlib.closing(connection))
-        reader = consumer(kafka, group_id=SERVICE, auto_offset_reset="earliest", enable_auto_commit=False)
-        stack.enter_context(contextlib.closing(reader))
         # Assigned, not subscribed: after kill -9 a group would wait for the dead member to expire. Two
         # live processes write the same figures, which is harmless.
-        reader.assign([TopicPartition(METRICS, number) for number in range(topic(METRICS).partitions)])
-        count_written = 0
+        groups = stack.enter_context(contextlib.closing(_reader(kafka, METRICS, group_id=SERVICE)))
+        # A tenant's figures need the contributions of all partitions, so these are read whole at each start.
+        tenants = stack.enter_context(contextlib.closing(_reader(kafka, CONTRIBUTIONS)))
+        merged, count_written = Tenants(), 0
+        merged.take(_until_end(tenants, stop))
         while not stop.is_set():
-            records = [
-                each for found in reader.poll(timeout_ms=500, max_records=5000).values() for each in found
-            ]
+            records = _polled(groups, 500)
             figures, unreadable = _readable(records)
             if unreadable:
                 _set_aside(kafka, unreadable)
             if records:
                 count_written += write(connection, figures)
-                reader.commit()
-            beat(SERVICE, "ready", {"written_figures": count_written, "lag_records": _lag(reader)})
+                groups.commit()
+            merged.take(_polled(tenants, 0))
+            write_tenants(connection, merged.changed())
+            beat(SERVICE, "ready", {"written_figures": count_written, "lag_records": _lag(groups)})
+
+
+def _reader(kafka: KafkaSettings, name: str, group_id: str | None = None) -> KafkaConsumer:
+    reader = consumer(kafka, group_id=group_id, auto_offset_reset="earliest", enable_auto_commit=False)
+    places = [TopicPartition(name, number) for number in range(topic(name).partitions)]
+    reader.assign(places)
+    if group_id is None:
+        reader.seek_to_beginning(*places)
+    return reader
+
+
+def _polled(reader: KafkaConsumer, milliseconds: int) -> list[Any]:
+    found = reader.poll(timeout_ms=milliseconds, max_records=5000)
+    return [each for records in found.values() for each in records]
+
+
+def _until_end(reader: KafkaConsumer, stop: threading.Event) -> Iterator[Any]:
+    """All that is on the topic now."""
+    ends = reader.end_offsets(list(reader.assignment()))
+    while not stop.is_set() and any(reader.position(place) < end for place, end in ends.items()):
+        yield from _polled(reader, 500)
+        beat(SERVICE, "starting")
 
 
 def _readable(records: list[Any]) -> tuple[list[GroupEngagement], list[Any]]:

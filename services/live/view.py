@@ -1,14 +1,15 @@
-"""The live view's one statement: a figure replaces an earlier one, never a later one."""
+"""The statements of the live view: a figure replaces an earlier one, never a later one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC
 
 from circles.common.v1.common_pb2 import DataClass
 from circles.engagement.v1.group_engagement_pb2 import GroupEngagement, WindowEngagement
 from psycopg2.extras import execute_values
 
+from services.live.tenants import TenantFigures
 from services.runtime.postgres import Connection
 
 FIGURES = [(field.name, field.has_presence) for field in WindowEngagement.DESCRIPTOR.fields]
@@ -35,6 +36,22 @@ def write(connection: Connection, figures: Iterable[GroupEngagement]) -> int:
         rows = [row for each in newest.values() for row in _rows(each)]
         execute_values(cursor, UPSERT, rows, page_size=1000)
     return len(newest)
+
+
+TENANT_KEY = ("tenant_id", "window_hours")
+UPSERT_TENANTS = f"""
+INSERT INTO live.tenant_engagement ({", ".join(TenantFigures._fields)}) VALUES %s
+ON CONFLICT ({", ".join(TENANT_KEY)}) DO UPDATE SET
+  {", ".join(f"{name} = excluded.{name}" for name in TenantFigures._fields if name not in TENANT_KEY)},
+  updated_at = now()
+"""  # noqa: S608
+
+
+def write_tenants(connection: Connection, figures: Sequence[TenantFigures]) -> None:
+    """Writes all windows of the tenants that changed, in one transaction."""
+    if figures:
+        with connection, connection.cursor() as cursor:
+            execute_values(cursor, UPSERT_TENANTS, figures, page_size=1000)
 
 
 def _rows(group: GroupEngagement) -> Iterator[tuple[object, ...]]:

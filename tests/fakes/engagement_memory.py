@@ -12,6 +12,7 @@ from typing import Any
 
 from circles.common.v1.common_pb2 import DATA_CLASS_SYNTHETIC
 from circles.engagement.v1.group_engagement_pb2 import GroupEngagement
+from circles.engagement.v1.tenant_contribution_pb2 import TenantContribution
 from circles.participation.v1 import participation_event_pb2 as pb
 from circles.participation.v1.participation_event_envelope_pb2 import ParticipationEventEnvelope
 
@@ -77,6 +78,7 @@ class Memory:
         self.input: list[tuple[bytes, bytes]] = []
         self.state: dict[bytes, bytes] = {}
         self.shown: Shown = {}
+        self.contribution = TenantContribution()
         self.withdrawn: dict[str, frozenset[int]] = {}
         self.ever_withdrawn: dict[str, frozenset[int]] = {}
         self.max_events = max_events
@@ -125,6 +127,7 @@ class Memory:
         for state, group in self.partition.take():
             records += state
             figures += [group] if group else []
+        contributions = [each.record(TOPIC_ID, 0, self.read) for each in self.partition.take_tenants()]
         for key, value in records[:crash_after]:
             if value is None:
                 self.state.pop(key, None)
@@ -135,6 +138,8 @@ class Memory:
             return
         for group in figures:
             self.shown[group.group.key.group_id] = shown(group)
+        for _, value in contributions:
+            self.contribution = TenantContribution.FromString(value)
         self.committed = self.read
         self.partition.rest(self.max_events)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -11,9 +13,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from services.engagement.tables import Tabulator
+from services.live.tenants import TenantFigures, tenant_figures
 from tests.fakes.engagement_histories import PEOPLE, GroupHistory, histories
 from tests.fakes.engagement_memory import Memory, event_of
-from tests.fakes.engagement_oracle import Told, figures
+from tests.fakes.engagement_oracle import ACTIVITIES, WINDOWS_HOURS, Told, figures
 from tests.fakes.engagement_vectors import Vector, vectors
 
 LENIENT = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -123,12 +126,54 @@ class Worker(RuleBasedStateMachine):
         if self.is_shown:
             for group, told in zip(GROUPS, self.posted, strict=True):
                 assert self.memory.figures(group) == figures(told, self.withdrawn)
+            shown = {each.window_hours: each for each in tenant_figures([self.memory.contribution])}
+            assert shown == tenant_oracle(self.posted, self.withdrawn)
 
     def teardown(self) -> None:
         self.memory.run()
         self.is_shown = True
         self.what_is_shown_is_right()
         self._folder.cleanup()
+
+
+HOUR = 3600
+
+
+def tenant_oracle(groups: list[list[Told]], withdrawn: frozenset[str]) -> dict[int, TenantFigures]:
+    """The definition of a tenant's figures, straight from what was told of its groups."""
+    counted = [(number, told) for number, group in enumerate(groups) for told in in_log(group, withdrawn)]
+    if not counted:
+        return {}
+    end = max(told.occurred_at for _, told in counted) // HOUR * HOUR + HOUR
+    expected = {}
+    for window in WINDOWS_HOURS:
+        inside = [(group, told) for group, told in counted if told.occurred_at >= end - window * HOUR]
+        kinds = Counter(told.kind for _, told in inside)
+        active = [(group, told) for group, told in inside if told.kind in ACTIVITIES and told.participant]
+        attended = [told for _, told in inside if told.kind == "session_attended"]
+        expected[window] = TenantFigures(
+            "t", "synthetic", window, datetime.fromtimestamp(end, UTC),
+            len(inside), kinds["thread_started"] + kinds["reply_posted"], kinds["reply_posted"],
+            kinds["thread_read"], kinds["reaction_given"],
+            sum(told.role in ("", "member") for told in attended),
+            len({group for group, _ in active}), len({told.participant for _, told in active}), 0.0,
+        )  # fmt: skip
+    return expected
+
+
+def in_log(told: list[Told], withdrawn: frozenset[str]) -> list[Told]:
+    """Events of one group that count, each once, of its last 28 days."""
+    retracted = {each.retracted for each in told if each.kind == "event_retracted"}
+    events = {each.event_id: each for each in told if each.kind != "event_retracted"}.values()
+    if not events:
+        return []
+    newest = max(each.occurred_at for each in events)
+    begins = newest // 300 * 300 + 300 - 28 * 86_400
+    return [
+        each
+        for each in events
+        if each.occurred_at >= begins and each.event_id not in retracted and each.participant not in withdrawn
+    ]
 
 
 TestWorker = Worker.TestCase

@@ -202,3 +202,37 @@ COMMENT ON COLUMN live.safeguarding.kafka_partition IS 'Partition of the event t
 COMMENT ON COLUMN live.safeguarding.topic_id IS 'Kafka id of topic safeguarding-cases: revisions of another topic do not compare.';
 COMMENT ON COLUMN live.safeguarding.revision IS 'How many facts about the case the row knows; a row with fewer never takes its place.';
 COMMENT ON COLUMN live.safeguarding.updated_at IS 'When the row was written, by the clock of the database.';
+
+CREATE TABLE IF NOT EXISTS live.tenant_engagement (
+    tenant_id text NOT NULL,
+    data_class text NOT NULL,
+    window_hours int NOT NULL,
+    as_of timestamptz NOT NULL,
+    count_events bigint NOT NULL,
+    count_posts bigint NOT NULL,
+    count_replies bigint NOT NULL,
+    count_reads bigint NOT NULL,
+    count_reactions bigint NOT NULL,
+    count_attended bigint NOT NULL,
+    count_active_groups bigint NOT NULL,
+    count_active_participants bigint NOT NULL,
+    participants_relative_error double precision NOT NULL,
+    updated_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (tenant_id, window_hours)
+);
+
+COMMENT ON TABLE live.tenant_engagement IS 'What happened in all groups of a tenant in the hours up to as_of, as docs/engagement.md defines it; one row per tenant and window.';
+COMMENT ON COLUMN live.tenant_engagement.tenant_id IS 'Partner whose groups they are.';
+COMMENT ON COLUMN live.tenant_engagement.data_class IS 'live, public or synthetic; classes never pool.';
+COMMENT ON COLUMN live.tenant_engagement.window_hours IS 'Length of the window in hours of event time: 1, 24, 168 or 672.';
+COMMENT ON COLUMN live.tenant_engagement.as_of IS 'End of the window (exclusive): of the hour that holds the newest event that counts.';
+COMMENT ON COLUMN live.tenant_engagement.count_events IS 'Events in the window, of all groups.';
+COMMENT ON COLUMN live.tenant_engagement.count_posts IS 'Threads started and replies.';
+COMMENT ON COLUMN live.tenant_engagement.count_replies IS 'Replies.';
+COMMENT ON COLUMN live.tenant_engagement.count_reads IS 'Reads of threads.';
+COMMENT ON COLUMN live.tenant_engagement.count_reactions IS 'Reactions.';
+COMMENT ON COLUMN live.tenant_engagement.count_attended IS 'Attendances told, of people in the role of member.';
+COMMENT ON COLUMN live.tenant_engagement.count_active_groups IS 'Groups in which somebody was active.';
+COMMENT ON COLUMN live.tenant_engagement.count_active_participants IS 'Distinct people who were active in any group: counted, or estimated from an even sample where there are more than 1,024 on a partition.';
+COMMENT ON COLUMN live.tenant_engagement.participants_relative_error IS 'Relative standard error of count_active_participants. 0: counted.';
+COMMENT ON COLUMN live.tenant_engagement.updated_at IS 'When the row was written, by the clock of the database.';
