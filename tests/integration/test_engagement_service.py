@@ -18,7 +18,7 @@ from services.runtime.postgres import connect
 from services.runtime.settings import PostgresSettings
 from tests.kills import kill
 from tests.live_figures import live_figures, recount
-from tests.partners import Partner, attended, new_partner
+from tests.partners import Partner, attended, new_partner, published_rows
 from tests.stacks import Stack, wait_until
 
 pytestmark = pytest.mark.stack
@@ -63,6 +63,32 @@ def test_a_partner_gets_its_own_groups_and_nobody_elses(stack: Stack) -> None:
     with pytest.raises(grpc.RpcError) as caught, partner.client() as client:
         client.group_engagement(["jane@example.org"])
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_a_tenants_figures_merge_its_groups_on_all_partitions(stack: Stack) -> None:
+    """People of several groups count once; who withdraws does not; and nothing is lost with a new process."""
+    partner = new_partner(stack, "merged")
+    events: list[Any] = [attended(f"g{i % 20}", f"p{i % 7}", AT + i) for i in range(60)]
+    partner.call(events)
+    wait_until(lambda: tenant_row(partner) == (60, 60, 20, 7, 0.0), "merged figures")
+    post(partner, [statement("p3", "consent_withdrawn", AT)])
+    left = [event for event in events if event.participant_ref != "p3"]
+    groups = len({event.group_ref for event in left})
+    wait_until(lambda: tenant_row(partner) == (len(left), len(left), groups, 6, 0.0), "six people")
+    kill(stack, "live")
+    kill(stack, "engagement")
+    partner.call([attended("g1", "p-new", AT)])
+    expected = (len(left) + 1, len(left) + 1, groups, 7, 0.0)
+    wait_until(lambda: tenant_row(partner) == expected, "figures after a restart")
+
+
+def tenant_row(partner: Partner) -> tuple[Any, ...] | None:
+    rows = published_rows(
+        "SELECT count_events, count_attended, count_active_groups, count_active_participants, "
+        "participants_relative_error FROM live.tenant_engagement WHERE tenant_id = %s AND window_hours = 24",
+        partner.tenant_id,
+    )
+    return rows[0] if rows else None
 
 
 def test_who_watches_gets_each_change_and_goes_on_after_the_gateway_was_killed(stack: Stack) -> None:
