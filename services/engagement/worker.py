@@ -110,13 +110,20 @@ class Engagement:
             new = set() if is_leaving else _assigned(app) - self.partitions.keys()
             for partition in sorted(new):
                 self.partitions[partition] = await self._restore(partition)
-            await self._write(app, self._take_in(waiting))
+            sent = self._take_in(waiting)
+            await self._write(sent)
+            # While partitions are taken away the consumer waits for us, and we would wait for its commit.
+            if not is_leaving:
+                await self._commit(app, sent.next_offsets)
             per_partition = self.settings.max_events_in_memory // max(1, len(self.partitions))
             for state in self.partitions.values():
                 state.rest(per_partition)
 
     async def lose(self, app: faust.App) -> None:
         """Writes what can be written in time, and forgets the partitions: they have another owner now."""
+        if not self.partitions:
+            self.delivered.take()
+            return
         try:
             async with asyncio.timeout(REVOKE_SECONDS):
                 await self.flush(app, is_leaving=True)
@@ -192,7 +199,7 @@ class Engagement:
             quarantine_key=self.quarantine.key_file,
         ).SerializeToString()
 
-    async def _write(self, app: faust.App, sent: Sent) -> None:
+    async def _write(self, sent: Sent) -> None:
         producer = self._producer
         if producer is None:
             raise RuntimeError("flush before start")
@@ -211,10 +218,10 @@ class Engagement:
                 for future in await send_all(producer, topic, partition, each)
             ]
             await asyncio.gather(*futures)
+
+    async def _commit(self, app: faust.App, next_offsets: dict[tuple[str, int], int]) -> None:
         for topic in (INPUT, OUTCOMES):
-            offsets = {
-                partition: offset for (of, partition), offset in sent.next_offsets.items() if of == topic
-            }
+            offsets = {partition: offset for (of, partition), offset in next_offsets.items() if of == topic}
             if offsets:
                 await commit(app, topic, offsets)
 

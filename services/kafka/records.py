@@ -16,6 +16,9 @@ from faust.topics import Topic
 MAX_WAITING_BYTES = 64 * 1024 * 1024
 """Fetching waits while as much has been delivered and not taken."""
 
+HANDING_OVER = "on_message"
+"""Name of the coroutine with which Faust hands a record to its channels."""
+
 Record = tuple[bytes | None, bytes | None, int]
 """Key, value, offset."""
 
@@ -63,9 +66,13 @@ def without_tasks(app: faust.App, to: Delivered) -> None:
     consumer: Any = app.consumer
     race = consumer.wait_first
 
-    async def first(handing_over: Any, suspension: Any) -> Any:
-        if not to.has_room or consumer.suspend_flow.is_set() or not app.flow_control.is_active():
-            return await race(handing_over, suspension)
+    async def first(*racing: Any, **options: Any) -> Any:
+        # The consumer has other things to race as well.
+        is_record = len(racing) == 2 and getattr(racing[0], "__name__", "") == HANDING_OVER
+        is_suspended = consumer.suspend_flow.is_set() or not app.flow_control.is_active()
+        if not is_record or is_suspended or not to.has_room:
+            return await race(*racing, **options)
+        handing_over, suspension = racing
         suspension.close()
         return await handing_over
 
