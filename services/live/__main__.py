@@ -46,9 +46,10 @@ def _session(stop: threading.Event) -> None:
         stack.enter_context(contextlib.closing(connection))
         # Assigned, not subscribed: after kill -9 a group would wait for the dead member to expire. Two
         # live processes write the same figures, which is harmless.
-        groups = stack.enter_context(contextlib.closing(_reader(kafka, METRICS, group_id=SERVICE)))
+        groups = stack.enter_context(contextlib.closing(_reader(kafka, METRICS)))
         # A tenant's figures need the contributions of all partitions, so these are read whole at each start.
         tenants = stack.enter_context(contextlib.closing(_reader(kafka, CONTRIBUTIONS)))
+        tenants.seek_to_beginning()
         merged, count_written = Tenants(), 0
         merged.take(_until_end(tenants, stop))
         while not stop.is_set():
@@ -60,16 +61,16 @@ def _session(stop: threading.Event) -> None:
                 count_written += write(connection, figures)
                 groups.commit()
             merged.take(_polled(tenants, 0))
-            write_tenants(connection, merged.changed())
+            changed = merged.changed()
+            if changed:
+                write_tenants(connection, changed)
+                tenants.commit()  # for who looks at lags; the next start begins anew
             beat(SERVICE, "ready", {"written_figures": count_written, "lag_records": _lag(groups)})
 
 
-def _reader(kafka: KafkaSettings, name: str, group_id: str | None = None) -> KafkaConsumer:
-    reader = consumer(kafka, group_id=group_id, auto_offset_reset="earliest", enable_auto_commit=False)
-    places = [TopicPartition(name, number) for number in range(topic(name).partitions)]
-    reader.assign(places)
-    if group_id is None:
-        reader.seek_to_beginning(*places)
+def _reader(kafka: KafkaSettings, name: str) -> KafkaConsumer:
+    reader = consumer(kafka, group_id=SERVICE, auto_offset_reset="earliest", enable_auto_commit=False)
+    reader.assign([TopicPartition(name, number) for number in range(topic(name).partitions)])
     return reader
 
 

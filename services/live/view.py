@@ -49,9 +49,8 @@ ON CONFLICT ({", ".join(TENANT_KEY)}) DO UPDATE SET
 
 def write_tenants(connection: Connection, figures: Sequence[TenantFigures]) -> None:
     """Writes all windows of the tenants that changed, in one transaction."""
-    if figures:
-        with connection, connection.cursor() as cursor:
-            execute_values(cursor, UPSERT_TENANTS, figures, page_size=1000)
+    with connection, connection.cursor() as cursor:
+        execute_values(cursor, UPSERT_TENANTS, figures, page_size=1000)
 
 
 def _rows(group: GroupEngagement) -> Iterator[tuple[object, ...]]:
