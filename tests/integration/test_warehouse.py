@@ -21,7 +21,6 @@ import dagster as dg
 import pandas as pd
 import psycopg2
 import psycopg2.extras
-import pyarrow as pa
 import pytest
 import yaml
 from circles.common.v1.common_pb2 import (
@@ -573,10 +572,8 @@ class TestReconciliation:
             ) USING (tenant_id, group_id)
             """
         )
-        types = {pa.string(): "text", pa.int64(): "bigint", pa.float64(): "double precision"}
-        listed = ", ".join(f"{field.name} {types.get(field.type, 'timestamptz')}" for field in LIVE)
         with closing(_owner(warehouse.postgres)) as connection, connection, connection.cursor() as cursor:
-            cursor.execute(f"DROP TABLE live.group_engagement; CREATE TABLE live.group_engagement ({listed})")
+            cursor.execute("DELETE FROM live.group_engagement")
             psycopg2.extras.execute_values(
                 cursor, f"INSERT INTO live.group_engagement ({columns}) VALUES %s", rows
             )
