@@ -6,7 +6,7 @@ Pure but for the file of idle groups, which it is given.
 from __future__ import annotations
 
 from collections import OrderedDict, defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -42,11 +42,6 @@ class PartitionState:
         self._changed_tenants: dict[str, list[tuple[Events, int]]] = defaultdict(list)
         """Events that count from now on (1) or not any more (−1): all of a tenant at once cost less."""
 
-    @property
-    def keys(self) -> Collection[GroupKey]:
-        """Groups in memory."""
-        return self._groups.keys()
-
     def restore(self, group: Group, written: Written, ever_withdrawn: Mapping[str, Withdrawn]) -> None:
         """Puts a group back as it was written.
 
@@ -54,9 +49,8 @@ class PartitionState:
         """
         self._groups[group.key] = group, written
         self.count_events += group.count
-        tenant = self._tenant(group)
-        tenant.change(group.log[group.log["hidden"] == 0], 1)
-        tenant.set_group(group.key.group_id, group.newest_active_at())
+        self._tenant(group).change(group.log[group.log["hidden"] == 0], 1)
+        self._set_in_tenant(group)
         if group.knows(ever_withdrawn.get(group.key.tenant_id, ())):
             self._touched[group.key] = None
 
@@ -146,7 +140,12 @@ class PartitionState:
     def _contribute(self, group: Group, news: Events) -> None:
         visible = news[news["hidden"] == 0] if group.has_hidden else news
         self._changed_tenants[group.key.tenant_id] += [(visible, 1), *group.take_turned()]
-        self._tenant(group).set_group(group.key.group_id, group.newest_active_at())
+        self._set_in_tenant(group)
+
+    def _set_in_tenant(self, group: Group) -> None:
+        tenant = self._tenant(group)
+        if group.has_events:
+            tenant.set_group(group.key.group_id, group.as_of, group.newest_active_at())
 
     def _tenant(self, group: Group) -> Contribution:
         tenant_id = group.key.tenant_id

@@ -43,6 +43,8 @@ class Contribution:
         self.data_class = data_class
         self._sums: dict[int, NDArray[np.int64]] = {}
         self._groups: dict[str, int] = {}
+        self._newest_hour: int | None = None
+        """Of any event, also of one that does not count: it never goes back, as the groups' `as_of`."""
         self._threshold = 0
         """Sampled are people with a lower number; 0: all."""
         self._sampled: dict[int, Counter[int]] = defaultdict(Counter)
@@ -67,8 +69,11 @@ class Contribution:
             self._sums[hour] = self._sums.get(hour, 0) + sign * each
         self._sample(events[is_active(events)], sign)
 
-    def set_group(self, group_id: str, newest_active_at: int | None) -> None:
-        """When the group was active last, within its log."""
+    def set_group(self, group_id: str, as_of: int, newest_active_at: int | None) -> None:
+        """How far a group with events has come, and when it was active last, within its log."""
+        newest_hour = (as_of - 1) // HOUR
+        known = newest_hour if self._newest_hour is None else self._newest_hour
+        self._newest_hour = max(newest_hour, known)
         if newest_active_at is None:
             self._groups.pop(group_id, None)
         else:
@@ -85,6 +90,7 @@ class Contribution:
             figures=FIGURES,
             hours=hours,
             sums=np.concatenate([self._sums[hour] for hour in hours]).tolist() if hours else [],
+            newest_hour=self._newest_hour,
             active_group_hours=self._groups.values(),
             sample_threshold=self._threshold,
             sampled_participants=[person for person, _ in people],
@@ -112,8 +118,10 @@ class Contribution:
                 del self._sampled[person]
 
     def _forget(self) -> None:
-        """What has left the last 28 days of the tenant's newest hour here."""
-        oldest = max(self._sums, default=0) - LOG_HOURS
+        """What has left the 28 days up to the tenant's newest hour here."""
+        if self._newest_hour is None:
+            return
+        oldest = self._newest_hour - LOG_HOURS
         for hour in [hour for hour, sums in self._sums.items() if hour <= oldest or not sums.any()]:
             del self._sums[hour]
         for group_id in [group_id for group_id, hour in self._groups.items() if hour <= oldest]:

@@ -71,13 +71,13 @@ class Tenants:
 
 
 def tenant_figures(contributions: Iterable[TenantContribution]) -> Iterator[TenantFigures]:
-    """Of one tenant, from the newest contribution of each partition. Nothing where nothing happened."""
-    contributions = [each for each in contributions if each.hours]
+    """Of one tenant, from the newest contribution of each partition. None before anything has come."""
+    contributions = [each for each in contributions if each.HasField("newest_hour")]
     if not contributions:
         return
     first = contributions[0]
     data_class = DataClass.Name(first.data_class).removeprefix("DATA_CLASS_").lower()
-    newest = max(each.hours[-1] for each in contributions)
+    newest = max(each.newest_hour for each in contributions)
     as_of = datetime.fromtimestamp((newest + 1) * HOUR, UTC)
     for window in WINDOWS_HOURS:
         oldest = newest + 1 - window

@@ -142,9 +142,10 @@ HOUR = 3600
 def tenant_oracle(groups: list[list[Told]], withdrawn: frozenset[str]) -> dict[int, TenantFigures]:
     """The definition of a tenant's figures, straight from what was told of its groups."""
     counted = [(number, told) for number, group in enumerate(groups) for told in in_log(group, withdrawn)]
-    if not counted:
+    times = [told.occurred_at for group in groups for told in group if told.kind != "event_retracted"]
+    if not times:
         return {}
-    end = max(told.occurred_at for _, told in counted) // HOUR * HOUR + HOUR
+    end = max(times) // HOUR * HOUR + HOUR
     expected = {}
     for window in WINDOWS_HOURS:
         inside = [(group, told) for group, told in counted if told.occurred_at >= end - window * HOUR]

@@ -24,6 +24,15 @@ def reads(people: np.ndarray, at: int = 0) -> Events:
     return events
 
 
+def contribution_of(*changes: tuple[Events, int]) -> Contribution:
+    """Of one group."""
+    contribution = Contribution("t", 3)
+    for events, sign in changes:
+        contribution.change(events, sign)
+    contribution.set_group("g", 300, 0)
+    return contribution
+
+
 def merged(contributions: list[Contribution]) -> dict[int, TenantFigures]:
     """By window."""
     parsed = [TenantContribution.FromString(each.record("topic", 0, 1)[1]) for each in contributions]
@@ -35,10 +44,9 @@ def test_people_of_two_partitions_count_once(count: int) -> None:
     rng = np.random.default_rng(count)
     people = rng.integers(1, 2**64, count, dtype=np.uint64)
     halves = [people[: count * 2 // 3], people[count // 3 :]]
-    contributions = [Contribution("t", 3) for _ in halves]
-    for each, half in zip(contributions, halves, strict=True):
-        for part in np.array_split(half, 50):
-            each.change(reads(part), 1)
+    contributions = [
+        contribution_of(*((reads(part), 1) for part in np.array_split(half, 50))) for half in halves
+    ]
     figures = merged(contributions)[1]
     assert figures.count_reads == len(halves[0]) + len(halves[1])
     if count <= MAX_SAMPLED:
@@ -52,18 +60,15 @@ def test_people_of_two_partitions_count_once(count: int) -> None:
 def test_what_is_taken_out_was_never_there() -> None:
     rng = np.random.default_rng(1)
     people = rng.integers(1, 2**64, 3000, dtype=np.uint64)
-    first, second = Contribution("t", 3), Contribution("t", 3)
-    first.change(reads(people), 1)
-    first.change(reads(people[:2000]), -1)
-    second.change(reads(people[2000:]), 1)
+    first = contribution_of((reads(people), 1), (reads(people[:2000]), -1))
+    second = contribution_of((reads(people[2000:]), 1))
     ours, theirs = merged([first])[24], merged([second])[24]
     assert ours[:-2] == theirs[:-2]
     assert ours.count_active_participants == pytest.approx(1000, rel=0.2)
 
 
 def test_an_older_contribution_never_takes_the_place_of_a_newer_one() -> None:
-    contribution, tenants = Contribution("t", 3), Tenants()
-    contribution.change(reads(np.array([7], np.uint64)), 1)
+    contribution, tenants = contribution_of((reads(np.array([7], np.uint64)), 1)), Tenants()
     older = contribution.record("topic", 0, 1)[1]
     contribution.change(reads(np.array([8], np.uint64)), 1)
     newer = contribution.record("topic", 0, 2)[1]

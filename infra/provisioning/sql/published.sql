@@ -225,7 +225,7 @@ COMMENT ON TABLE live.tenant_engagement IS 'What happened in all groups of a ten
 COMMENT ON COLUMN live.tenant_engagement.tenant_id IS 'Partner whose groups they are.';
 COMMENT ON COLUMN live.tenant_engagement.data_class IS 'live, public or synthetic; classes never pool.';
 COMMENT ON COLUMN live.tenant_engagement.window_hours IS 'Length of the window in hours of event time: 1, 24, 168 or 672.';
-COMMENT ON COLUMN live.tenant_engagement.as_of IS 'End of the window (exclusive): of the hour that holds the newest event that counts.';
+COMMENT ON COLUMN live.tenant_engagement.as_of IS 'End of the window (exclusive): of the hour that holds the newest event, also when that one was taken back.';
 COMMENT ON COLUMN live.tenant_engagement.count_events IS 'Events in the window, of all groups.';
 COMMENT ON COLUMN live.tenant_engagement.count_posts IS 'Threads started and replies.';
 COMMENT ON COLUMN live.tenant_engagement.count_replies IS 'Replies.';

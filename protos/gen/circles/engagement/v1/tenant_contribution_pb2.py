@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from circles.common.v1 import common_pb2 as circles_dot_common_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n/circles/engagement/v1/tenant_contribution.proto\x12\x15\x63ircles.engagement.v1\x1a\x1e\x63ircles/common/v1/common.proto\"\xc9\x02\n\x12TenantContribution\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x30\n\ndata_class\x18\x02 \x01(\x0e\x32\x1c.circles.common.v1.DataClass\x12\x0f\n\x07\x66igures\x18\x03 \x03(\t\x12\x11\n\x05hours\x18\x04 \x03(\x12\x42\x02\x10\x01\x12\x10\n\x04sums\x18\x05 \x03(\x04\x42\x02\x10\x01\x12\x1e\n\x12\x61\x63tive_group_hours\x18\x06 \x03(\x12\x42\x02\x10\x01\x12\x18\n\x10sample_threshold\x18\x07 \x01(\x06\x12 \n\x14sampled_participants\x18\x08 \x03(\x06\x42\x02\x10\x01\x12\x19\n\rsampled_hours\x18\t \x03(\x12\x42\x02\x10\x01\x12\x10\n\x08topic_id\x18\n \x01(\t\x12\x17\n\x0fkafka_partition\x18\x0b \x01(\r\x12\x16\n\x0e\x61pplied_offset\x18\x0c \x01(\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n/circles/engagement/v1/tenant_contribution.proto\x12\x15\x63ircles.engagement.v1\x1a\x1e\x63ircles/common/v1/common.proto\"\xf3\x02\n\x12TenantContribution\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x30\n\ndata_class\x18\x02 \x01(\x0e\x32\x1c.circles.common.v1.DataClass\x12\x0f\n\x07\x66igures\x18\x03 \x03(\t\x12\x11\n\x05hours\x18\x04 \x03(\x12\x42\x02\x10\x01\x12\x10\n\x04sums\x18\x05 \x03(\x04\x42\x02\x10\x01\x12\x1e\n\x12\x61\x63tive_group_hours\x18\x06 \x03(\x12\x42\x02\x10\x01\x12\x18\n\x10sample_threshold\x18\x07 \x01(\x06\x12 \n\x14sampled_participants\x18\x08 \x03(\x06\x42\x02\x10\x01\x12\x19\n\rsampled_hours\x18\t \x03(\x12\x42\x02\x10\x01\x12\x18\n\x0bnewest_hour\x18\r \x01(\x12H\x00\x88\x01\x01\x12\x10\n\x08topic_id\x18\n \x01(\t\x12\x17\n\x0fkafka_partition\x18\x0b \x01(\r\x12\x16\n\x0e\x61pplied_offset\x18\x0c \x01(\x03\x42\x0e\n\x0c_newest_hourb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,5 +43,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TENANTCONTRIBUTION'].fields_by_name['sampled_hours']._loaded_options = None
   _globals['_TENANTCONTRIBUTION'].fields_by_name['sampled_hours']._serialized_options = b'\020\001'
   _globals['_TENANTCONTRIBUTION']._serialized_start=107
-  _globals['_TENANTCONTRIBUTION']._serialized_end=436
+  _globals['_TENANTCONTRIBUTION']._serialized_end=478
 # @@protoc_insertion_point(module_scope)

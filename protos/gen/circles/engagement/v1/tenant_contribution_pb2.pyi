@@ -14,10 +14,10 @@ import builtins as _builtins
 import sys
 import typing as _typing
 
-if sys.version_info >= (3, 11):
-    from typing import TypeAlias as _TypeAlias, Never as _Never
+if sys.version_info >= (3, 10):
+    from typing import TypeAlias as _TypeAlias
 else:
-    from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
+    from typing_extensions import TypeAlias as _TypeAlias
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -34,6 +34,7 @@ class TenantContribution(_message.Message):
     SAMPLE_THRESHOLD_FIELD_NUMBER: _builtins.int
     SAMPLED_PARTICIPANTS_FIELD_NUMBER: _builtins.int
     SAMPLED_HOURS_FIELD_NUMBER: _builtins.int
+    NEWEST_HOUR_FIELD_NUMBER: _builtins.int
     TOPIC_ID_FIELD_NUMBER: _builtins.int
     KAFKA_PARTITION_FIELD_NUMBER: _builtins.int
     APPLIED_OFFSET_FIELD_NUMBER: _builtins.int
@@ -41,6 +42,8 @@ class TenantContribution(_message.Message):
     data_class: _common_pb2.DataClass.ValueType
     sample_threshold: _builtins.int
     """An even sample of people: those whose 64-bit pseudonym is below the threshold. 0: everybody."""
+    newest_hour: _builtins.int
+    """The hour of the newest event, also where that one was taken back. Absent: nothing has come."""
     topic_id: _builtins.str
     kafka_partition: _builtins.int
     applied_offset: _builtins.int
@@ -50,7 +53,7 @@ class TenantContribution(_message.Message):
 
     @_builtins.property
     def hours(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Hours of event time since 1970 in which something happened, ascending, of the last 28 days."""
+        """Hours of event time since 1970 in which something happened, ascending, of the 28 days up to `newest_hour`."""
 
     @_builtins.property
     def sums(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
@@ -78,14 +81,17 @@ class TenantContribution(_message.Message):
         sample_threshold: _builtins.int = ...,
         sampled_participants: _abc.Iterable[_builtins.int] | None = ...,
         sampled_hours: _abc.Iterable[_builtins.int] | None = ...,
+        newest_hour: _builtins.int | None = ...,
         topic_id: _builtins.str = ...,
         kafka_partition: _builtins.int = ...,
         applied_offset: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_newest_hour", b"_newest_hour", "newest_hour", b"newest_hour"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_group_hours", b"active_group_hours", "applied_offset", b"applied_offset", "data_class", b"data_class", "figures", b"figures", "hours", b"hours", "kafka_partition", b"kafka_partition", "sample_threshold", b"sample_threshold", "sampled_hours", b"sampled_hours", "sampled_participants", b"sampled_participants", "sums", b"sums", "tenant_id", b"tenant_id", "topic_id", b"topic_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_newest_hour", b"_newest_hour", "active_group_hours", b"active_group_hours", "applied_offset", b"applied_offset", "data_class", b"data_class", "figures", b"figures", "hours", b"hours", "kafka_partition", b"kafka_partition", "newest_hour", b"newest_hour", "sample_threshold", b"sample_threshold", "sampled_hours", b"sampled_hours", "sampled_participants", b"sampled_participants", "sums", b"sums", "tenant_id", b"tenant_id", "topic_id", b"topic_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__newest_hour: _TypeAlias = _typing.Literal["newest_hour"]  # noqa: Y015
+    _WhichOneofArgType__newest_hour: _TypeAlias = _typing.Literal["_newest_hour", b"_newest_hour"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__newest_hour) -> _WhichOneofReturnType__newest_hour | None: ...
 
 Global___TenantContribution: _TypeAlias = TenantContribution  # noqa: Y015
