@@ -22,6 +22,7 @@ from dotenv import dotenv_values
 
 from infra.local.processes import SERVICES
 from infra.local.supervision import Supervisor
+from services.runtime.settings import KafkaSettings
 
 CIRCLES = Path(sys.executable).with_name("circles")
 NO_DAGSTER = "--without=dagster-*"
@@ -103,6 +104,13 @@ class Stack:
         value = dotenv_values(self.home / "stack.env")[name]
         assert value is not None
         return value
+
+    def kafka(self) -> KafkaSettings:
+        """How to reach its Kafka, for who has settings of another stack or none."""
+        names = ("bootstrap", "username", "password")
+        return KafkaSettings.model_validate(
+            {name: self.recorded(f"CIRCLES_KAFKA_{name.upper()}") for name in names}
+        )
 
 
 def wait_until(condition: Callable[[], bool], what: str, seconds: float = 120) -> None:

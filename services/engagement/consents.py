@@ -16,7 +16,7 @@ from circles.outcomes.v1.consent_statement_pb2 import ConsentStatement
 from circles.outcomes.v1.outcome_event_envelope_pb2 import OutcomeEventEnvelope
 from google.protobuf.message import DecodeError
 
-from services.engagement.reading import person_number
+from services.engagement.reading import pseudonym_number
 
 KINDS = ("consent_given", "consent_withdrawn", "event_retracted")
 GIVEN, WITHDRAWN, RETRACTED = range(3)
@@ -24,9 +24,6 @@ GIVEN, WITHDRAWN, RETRACTED = range(3)
 _STATEMENT = np.dtype(
     [("tenant", "<u8"), ("person", "<u8"), ("event", "<u8"), ("at", "<i8"), ("scope", "<i4"), ("said", "<i4")]
 )
-
-Withdrawal = tuple[str, int]
-"""Tenant, and the person as in rows."""
 
 
 class Consents:
@@ -91,7 +88,7 @@ def _read(value: bytes | None) -> tuple[str, Any] | None:
     """None for what nobody of us wrote."""
     try:
         said = ConsentStatement.FromString(value or b"")
-        person = person_number(said.participant_id)
+        person = pseudonym_number(said.participant_id)
     except (DecodeError, ValueError):
         return None
     at = said.occurred_at.seconds

@@ -94,25 +94,28 @@ NONE = -1
 
 
 @njit(cache=True)
-def _place(slots, table, count, key):
-    """Where `key` is in `table`; a new one is put at `count`, which is the answer then."""
+def _slot(slots, table, key):
+    """The slot that has `key`, or else the one for it."""
     mask = slots.shape[0] - 1
     slot = np.int64((key * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32)) & mask
     while slots[slot] != NONE and table[slots[slot]].key != key:
         slot = (slot + 1) & mask
-    if slots[slot] == NONE:
-        slots[slot] = count
-        table[count].key = key
-    return np.int64(slots[slot])
+    return slot
 
 
 @njit(cache=True)
 def _find(slots, table, key):
     """Where `key` is in `table`, or NONE."""
-    mask = slots.shape[0] - 1
-    slot = np.int64((key * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32)) & mask
-    while slots[slot] != NONE and table[slots[slot]].key != key:
-        slot = (slot + 1) & mask
+    return np.int64(slots[_slot(slots, table, key)])
+
+
+@njit(cache=True)
+def _place(slots, table, count, key):
+    """Where `key` is in `table`; a new one is put at `count`, which is the answer then."""
+    slot = _slot(slots, table, key)
+    if slots[slot] == NONE:
+        slots[slot] = count
+        table[count].key = key
     return np.int64(slots[slot])
 
 

@@ -14,34 +14,20 @@ from typing import Any
 
 import numpy as np
 import xxhash
-from circles.failures.v1 import failed_event_pb2
 from circles.participation.v1.participation_event_envelope_pb2 import ParticipationEventEnvelope
-from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
 from services.engagement import wire
 from services.engagement.groups import GroupKey, Retraction
 from services.engagement.layout import EVENT, NOBODY, NUMBER_BY_KIND, Events
-from services.kafka.topics import MAX_ENVELOPE_EVENTS
+from services.kafka.envelopes import DATA_CLASSES, Unusable, not_ours, participation_envelope
+from services.kafka.records import Record
 
-DATA_CLASSES = (1, 2, 3)
 PSEUDONYM_CHARACTERS = 36
 """`prt_` and 32 hexadecimal digits, of which the first 16 are kept: 64 bits, in the order of the texts."""
 UUID_GROUPS = (8, 4, 4, 4, 12)
 
 _pack = struct.Struct("<qQQQQQBBBBI").pack
-
-Record = tuple[bytes | None, bytes | None, int]
-"""Key, value, offset."""
-
-
-class Unusable(Exception):
-    """A record that the gateway did not write."""
-
-    def __init__(self, reason: failed_event_pb2.FailureReason.ValueType, detail: str) -> None:
-        super().__init__(detail)
-        self.reason = reason
-        self.detail = detail
 
 
 @dataclass(slots=True)
@@ -71,11 +57,6 @@ def read(records: Sequence[Record]) -> tuple[Told, list[tuple[Record, Unusable]]
             except Unusable as error:
                 unusable.append((record, error))
     return unusual.take(), unusable
-
-
-def person_number(pseudonym: str) -> int:
-    """As a person's pseudonym stands in a row. Raises ValueError."""
-    return _number(pseudonym)
 
 
 def event_number(event_id: str) -> int:
@@ -148,7 +129,7 @@ class _Unusual:
         try:
             for accepted in envelope.events:
                 event = accepted.event
-                _number(event.group_ref or "?")
+                pseudonym_number(event.group_ref or "?")
                 kind = event.WhichOneof("kind") or ""
                 if kind == "event_retracted":
                     taken_back = event_number(event.event_retracted.retracted_event_id)
@@ -157,7 +138,7 @@ class _Unusual:
                 else:
                     rows.append((event.group_ref, _row(event, kind)))
         except (ValueError, KeyError, struct.error) as error:
-            raise _not_ours() from error
+            raise not_ours() from error
         for group_ref, retraction in retractions:
             self._told.retractions[self._group_of(envelope, group_ref)].append(retraction)
         for group_ref, row in rows:
@@ -182,27 +163,10 @@ class _Unusual:
 
 
 def _envelope(key: bytes | None, value: bytes | None) -> ParticipationEventEnvelope:
-    try:
-        envelope = ParticipationEventEnvelope.FromString(value or b"")
-    except DecodeError as error:
-        detail = "not a ParticipationEventEnvelope"
-        raise Unusable(failed_event_pb2.FAILURE_REASON_UNREADABLE, detail) from error
-    if not value:
-        raise Unusable(failed_event_pb2.FAILURE_REASON_UNREADABLE, "empty record")
-    is_ours = (
-        envelope.tenant_id.encode() == key != b""
-        and "\0" not in envelope.tenant_id
-        and envelope.data_class in DATA_CLASSES
-        and envelope.HasField("received_at")
-        and 1 <= len(envelope.events) <= MAX_ENVELOPE_EVENTS
-    )
-    if not is_ours:
-        raise _not_ours()
+    envelope = participation_envelope(key, value)
+    if "\0" in envelope.tenant_id:  # it parts the keys of the state
+        raise not_ours()
     return envelope
-
-
-def _not_ours() -> Unusable:
-    return Unusable(failed_event_pb2.FAILURE_REASON_INVALID_ENVELOPE, "not as the gateway writes it")
 
 
 def _row(event: Any, kind: str) -> bytes:
@@ -220,7 +184,7 @@ def _row(event: Any, kind: str) -> bytes:
         event.participant_ref,
         *(kept.get(what, "") for what in (wire.THREAD, wire.ACT, wire.PARENT)),
     )
-    numbers = map(_number, references)
+    numbers = map(pseudonym_number, references)
     return _pack(
         event.occurred_at.seconds,
         event_number(event.event_id),
@@ -233,7 +197,7 @@ def _row(event: Any, kind: str) -> bytes:
     )
 
 
-def _number(pseudonym: str) -> int:
+def pseudonym_number(pseudonym: str) -> int:
     """The first 64 bits of a pseudonym; NOBODY for none. Raises ValueError."""
     if not pseudonym:
         return NOBODY

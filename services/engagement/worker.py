@@ -22,11 +22,12 @@ from services.engagement.cold import ColdGroups
 from services.engagement.consents import Consents, statements
 from services.engagement.messages import figures_record
 from services.engagement.partitions import PartitionState
-from services.engagement.reading import Unusable, read
+from services.engagement.reading import read
 from services.engagement.state import StateWriter, restored
 from services.engagement.tables import Tabulator
 from services.kafka.aio import aiokafka_options
 from services.kafka.batches import KeyValue, batch_producer, send_all
+from services.kafka.envelopes import Unusable
 from services.kafka.faust_app import Progress, commit, faust_app, highwater, or_exit
 from services.kafka.records import Delivered, Record, deliver, without_tasks
 from services.runtime.failures import foreign_record

@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from circles.common.v1.common_pb2 import DataClass
-from circles.failures.v1 import failed_event_pb2
 from circles.participation.v1.participation_event_envelope_pb2 import ParticipationEventEnvelope
 from circles.participation.v1.participation_event_pb2 import RiskAnswer, RiskKind
 from circles.safeguarding.v1 import safeguarding_alert_pb2 as alert_pb2
@@ -18,7 +17,7 @@ from circles.safeguarding.v1.safeguarding_fact_pb2 import SafeguardingFact
 from google.protobuf.message import DecodeError
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from services.kafka.topics import MAX_ENVELOPE_EVENTS
+from services.kafka.envelopes import not_ours, participation_envelope
 from services.safeguarding.cases import (
     Alert,
     Answer,
@@ -32,21 +31,11 @@ from services.safeguarding.cases import (
     Retractions,
 )
 
-DATA_CLASSES = (1, 2, 3)
 OF_A_CASE = ("risk_raised", "risk_answered")
 NAME = re.compile(r"[!-~]{1,200}")
 """What the gateway lets through as a reference is less; what PostgreSQL cannot hold is none."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-class Unusable(Exception):
-    """A record that the gateway did not write."""
-
-    def __init__(self, reason: failed_event_pb2.FailureReason.ValueType, detail: str) -> None:
-        super().__init__(detail)
-        self.reason = reason
-        self.detail = detail
 
 
 class UnreadableFact(Exception):
@@ -79,22 +68,10 @@ class Found(NamedTuple):
 
 def found(place: Place, key: bytes | None, value: bytes | None) -> Found:
     """Raises Unusable; then none of the record is used."""
-    try:
-        envelope = ParticipationEventEnvelope.FromString(value or b"")
-    except DecodeError as error:
-        detail = "not a ParticipationEventEnvelope"
-        raise Unusable(failed_event_pb2.FAILURE_REASON_UNREADABLE, detail) from error
-    if not value:
-        raise Unusable(failed_event_pb2.FAILURE_REASON_UNREADABLE, "empty record")
-    is_ours = (
-        envelope.tenant_id.encode() == key != b""
-        and envelope.data_class in DATA_CLASSES
-        and envelope.HasField("received_at")
-        and 1 <= len(envelope.events) <= MAX_ENVELOPE_EVENTS
-    )
-    records = _records(place, envelope) if is_ours else []
-    if not is_ours or not all(map(_is_complete, records)):
-        raise Unusable(failed_event_pb2.FAILURE_REASON_INVALID_ENVELOPE, "not as the gateway writes it")
+    envelope = participation_envelope(key, value)
+    records = _records(place, envelope)
+    if not all(map(_is_complete, records)):
+        raise not_ours()
     return Found(_us(envelope.received_at), records)
 
 

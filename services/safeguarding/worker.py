@@ -26,6 +26,7 @@ from kafka.errors import KafkaError
 from services.kafka import faust_app
 from services.kafka.aio import aiokafka_options
 from services.kafka.client import KafkaUnavailable, admin, topic_ids
+from services.kafka.envelopes import Unusable
 from services.runtime.failures import foreign_record
 from services.runtime.heartbeat import beat
 from services.runtime.settings import (
@@ -52,7 +53,6 @@ from services.safeguarding.ledger import CASES, InputRecreated, Ledger
 from services.safeguarding.messages import (
     Place,
     Record,
-    Unusable,
     alert_body,
     alert_key,
     alert_value,

@@ -17,10 +17,9 @@ from circles.participation.v1 import participation_event_pb2 as pb
 from circles.participation.v1.participation_event_envelope_pb2 import ParticipationEventEnvelope
 
 from services.engagement.cold import ColdGroups
-from services.engagement.groups import GroupKey
 from services.engagement.messages import figures_record
 from services.engagement.partitions import GroupFigures, PartitionState
-from services.engagement.reading import PSEUDONYM_CHARACTERS, person_number, read
+from services.engagement.reading import PSEUDONYM_CHARACTERS, pseudonym_number, read
 from services.engagement.state import StateWriter, restored
 from services.engagement.tables import Tabulator
 from services.live.view import FIGURES
@@ -117,7 +116,7 @@ class Memory:
     def withdraw(self, persons: Collection[str]) -> None:
         """From now on these have withdrawn, and nobody else."""
         before = self.withdrawn.get(TENANT, frozenset())
-        self.withdrawn[TENANT] = frozenset(person_number(pseudonym(person)) for person in persons)
+        self.withdrawn[TENANT] = frozenset(pseudonym_number(pseudonym(person)) for person in persons)
         self.ever_withdrawn[TENANT] = self.ever_withdrawn.get(TENANT, frozenset()) | self.withdrawn[TENANT]
         self.partition.follow(TENANT, before ^ self.withdrawn[TENANT], self.withdrawn)
 
@@ -149,9 +148,6 @@ class Memory:
 
     def figures(self, group: str = GROUP) -> tuple[int, dict[int, Figures]] | None:
         return self.shown.get(group)
-
-    def in_memory(self, group: str = GROUP) -> bool:
-        return GroupKey(TENANT, group) in self.partition.keys
 
 
 def shown(figures: GroupFigures) -> tuple[int, dict[int, Figures]]:

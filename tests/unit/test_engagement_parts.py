@@ -18,7 +18,7 @@ from services.engagement.consents import Consents
 from services.engagement.groups import Group, GroupKey
 from services.engagement.layout import EVENT, KINDS, STEP_SECONDS, Events
 from services.engagement.people import joined, nobody, remembered
-from services.engagement.reading import person_number
+from services.engagement.reading import pseudonym_number
 from services.engagement.state import StateWriter, Written, restored
 from services.engagement.tables import Tabulator
 
@@ -155,7 +155,7 @@ def test_who_has_withdrawn_does_not_depend_on_the_order(
             values.append(taken_back.SerializeToString())
         else:
             newest[person, scope] = max((at, not is_given), newest.get((person, scope), (at, not is_given)))
-    expected = {person_number(person) for (person, _), (_, is_no) in newest.items() if is_no}
+    expected = {pseudonym_number(person) for (person, _), (_, is_no) in newest.items() if is_no}
     source.shuffle(values)  # type: ignore[attr-defined]
     consents = Consents()
     changed: set[int] = set()

@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 
 from services.engagement.layout import EVENT
 from services.engagement.reading import (
-    Record,
     Told,
-    Unusable,
     _read_usual,
     _Unusual,
     event_number,
     read,
 )
+from services.kafka.envelopes import Unusable
+from services.kafka.records import Record
 from tests.fakes.engagement_histories import GroupHistory, histories, random_histories
 from tests.fakes.engagement_memory import TENANT, event_of, record_of
 from tests.fakes.engagement_oracle import Told as Event

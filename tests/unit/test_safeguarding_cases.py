@@ -18,6 +18,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from services.kafka.envelopes import Unusable
 from services.safeguarding.cases import (
     DAY_US,
     MINUTE_US,
@@ -34,7 +35,7 @@ from services.safeguarding.cases import (
     Retractions,
     State,
 )
-from services.safeguarding.messages import Place, Record, Unusable, done, found, parsed_fact
+from services.safeguarding.messages import Place, Record, done, found, parsed_fact
 from services.safeguarding.partitions import PATIENCE_SECONDS, Partition
 
 CLOCK = Clock(60, {RISK_KIND_SUICIDE: 15})

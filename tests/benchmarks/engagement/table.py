@@ -24,6 +24,7 @@ from tests.benchmarks.engagement.rows import (
 )
 from tests.benchmarks.engagement.state import StateFigures, Touch
 from tests.benchmarks.engagement.throughput import Figures
+from tests.benchmarks.tables import aligned
 
 Measured = Mapping[Row, Figures]
 
@@ -62,11 +63,13 @@ class Line(NamedTuple):
 
 
 def lines(measured: Measured) -> list[str]:
-    return aligned(HEADINGS, [_cells(row, figures, measured) for row, figures in measured.items()])
+    return aligned(
+        HEADINGS, [_cells(row, figures, measured) for row, figures in measured.items()], TEXT_COLUMNS
+    )
 
 
 def figure_lines(found: Sequence[Line]) -> list[str]:
-    return aligned(FIGURE_HEADINGS, found)
+    return aligned(FIGURE_HEADINGS, found, TEXT_COLUMNS)
 
 
 def failures(measured: Measured) -> list[str]:
@@ -129,23 +132,6 @@ def fresh_figures(figures: FreshFigures) -> list[Line]:
         Line("send to row, p50", f"{figures.p50:.2f} s"),
         _judged(FRESH_P95, figures.p95),
     ]
-
-
-def aligned(headings: Sequence[str], cells: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(headings, *cells, strict=True)]
-
-    def line(values: Sequence[str]) -> str:
-        padded = (
-            value.ljust(width) if heading in TEXT_COLUMNS else value.rjust(width)
-            for value, width, heading in zip(values, widths, headings, strict=True)
-        )
-        return f"| {' | '.join(padded)} |"
-
-    rule = [
-        "-" * width if heading in TEXT_COLUMNS else "-" * (width - 1) + ":"
-        for width, heading in zip(widths, headings, strict=True)
-    ]
-    return [line(headings), line(rule), *map(line, cells)]
 
 
 def _cells(row: Row, figures: Figures, measured: Measured) -> list[str]:

@@ -106,14 +106,7 @@ class Bench:
 
     @cached_property
     def kafka(self) -> KafkaSettings:
-        recorded = self.stack.recorded
-        return KafkaSettings.model_validate(
-            {
-                "bootstrap": recorded("CIRCLES_KAFKA_BOOTSTRAP"),
-                "username": recorded("CIRCLES_KAFKA_USERNAME"),
-                "password": recorded("CIRCLES_KAFKA_PASSWORD"),
-            }
-        )
+        return self.stack.kafka()
 
     @cached_property
     def _authorization(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from tests.benchmarks.ingestion.load import Figures
 from tests.benchmarks.ingestion.rows import (
@@ -15,6 +15,7 @@ from tests.benchmarks.ingestion.rows import (
     Must,
     Row,
 )
+from tests.benchmarks.tables import aligned
 
 Measured = Mapping[Row, Figures]
 
@@ -43,7 +44,9 @@ TEXT_COLUMNS = {"server", "way", "verdict"}
 
 
 def lines(measured: Measured) -> list[str]:
-    return _aligned([_cells(row, figures, measured) for row, figures in measured.items()])
+    return aligned(
+        HEADINGS, [_cells(row, figures, measured) for row, figures in measured.items()], TEXT_COLUMNS
+    )
 
 
 def failures(measured: Measured) -> list[str]:
@@ -122,20 +125,3 @@ def _value(must: Must, row: Row, measured: Measured) -> float | None:
     if must.what == "ratio":
         return _ratio(row, measured)
     return measured[row].events_per_second if measured[row].is_sound else None
-
-
-def _aligned(cells: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(HEADINGS, *cells, strict=True)]
-
-    def line(values: Sequence[str]) -> str:
-        padded = (
-            value.ljust(width) if heading in TEXT_COLUMNS else value.rjust(width)
-            for value, width, heading in zip(values, widths, HEADINGS, strict=True)
-        )
-        return f"| {' | '.join(padded)} |"
-
-    rule = [
-        "-" * width if heading in TEXT_COLUMNS else "-" * (width - 1) + ":"
-        for width, heading in zip(widths, HEADINGS, strict=True)
-    ]
-    return [line(HEADINGS), line(rule), *map(line, cells)]
