@@ -141,10 +141,31 @@ def test_one_window_that_ends_elsewhere_is_one_difference(lake: duckdb.DuckDBPyC
 
 def test_a_group_that_is_nowhere_in_the_lake_is_a_difference(lake: duckdb.DuckDBPyConnection) -> None:
     group = a_group()
-    fill(lake, [Group("other", "group", group.told)])
+    fill(lake, [])
     result = compare(lake, live([group]))
     assert result.count_unexplained > 4
     assert {each.recomputed for each in result.examples} == {None}
+
+
+def test_a_group_without_live_figures_is_a_difference_once_the_stream_has_passed_it(
+    lake: duckdb.DuckDBPyConnection,
+) -> None:
+    known, missing = a_group(), replace(a_group(), name="missing")
+    fill(lake, [known, missing])
+    # The groups lie one after the other in the partition: 0 to 2, 3 to 5.
+    lake.execute(
+        "UPDATE staging.stg_participation__events "
+        "SET kafka_offset = kafka_offset + 3 WHERE group_id = 'missing'"
+    )
+    rows = live([known])
+    assert compare(lake, rows).count_unexplained == 0
+    for row in rows:
+        row["applied_offset"] = 3
+    result = compare(lake, rows)
+    assert {(each.group_id, each.figure, each.live) for each in result.examples} == {
+        ("missing", "as_of", None)
+    }
+    assert (result.count_unexplained, result.tenants[0].count_groups_compared) == (len(WINDOWS_HOURS), 2)
 
 
 def test_a_group_waits_until_the_lake_has_landed_as_far(lake: duckdb.DuckDBPyConnection) -> None:
