@@ -1,6 +1,6 @@
-"""Fixtures that tests of several folders share: the stack of the session.
+"""What tests of several folders share: their order, and the stack of the session.
 
-It is started by the first test that asks for it, and ended with the session whatever happens.
+The stack is started by the first test that asks for it, and ended with the session whatever happens.
 """
 
 from __future__ import annotations
@@ -11,6 +11,18 @@ from pathlib import Path
 import pytest
 
 from tests.stacks import NO_DAGSTER, Stack, bare_environment
+
+FOLDERS = ("unit", "contracts", "integration", "faults", "end_to_end")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What is quick comes first. What starts Dagster comes last: it builds whatever lands from then on, which
+    takes a processor from all that runs beside it."""
+    items.sort(key=lambda item: (_folder(item), item.get_closest_marker("dagster") is not None))
+
+
+def _folder(item: pytest.Item) -> int:
+    return FOLDERS.index(item.path.relative_to(Path(__file__).parent).parts[0])
 
 
 @pytest.fixture(scope="session", name="bare_environment")
@@ -31,25 +43,15 @@ def stack(tmp_path_factory: pytest.TempPathFactory, bare_environment: dict[str, 
         yield from _running(stack, NO_DAGSTER)
 
 
-@pytest.fixture(scope="session")
-def dagster(stack: Stack) -> Stack:
-    """The stack of this session with Dagster's three processes as well."""
-    _bring_up(stack)
-    return stack
-
-
 def _running(stack: Stack, *options: str) -> Iterator[Stack]:
     try:
-        _bring_up(stack, *options)
+        result = stack.up(*options)
+        if result.returncode != 0:
+            words = f"circles up failed:\n{result.stdout[-2000:]}\n{result.stderr[-4000:]}"
+            pytest.fail(words, pytrace=False)
         yield stack
     finally:
         stack.down()
-
-
-def _bring_up(stack: Stack, *options: str) -> None:
-    result = stack.up(*options)
-    if result.returncode != 0:
-        pytest.fail(f"circles up failed:\n{result.stdout[-2000:]}\n{result.stderr[-4000:]}", pytrace=False)
 
 
 @pytest.fixture

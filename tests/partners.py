@@ -19,6 +19,7 @@ from circles.client import Client
 from circles.participation.v1 import participation_event_pb2, participation_service_pb2
 from circles.participation.v1 import participation_service_pb2_grpc as participation_grpc
 
+from infra.cli.figures import gather
 from services.ingestion.keys import create_key
 from services.kafka.client import consumer
 from services.kafka.topics import topics
@@ -110,12 +111,13 @@ def published_rows(statement: str, *values: Any) -> list[tuple[Any, ...]]:
         return list(cursor.fetchall())
 
 
-def wait_until_quiet(stack: Stack) -> None:
-    """Returns when every consumer has everything that is on the topics, figures of figures included."""
+def wait_until_quiet() -> None:
+    """Returns when every consumer of this session's stack has everything that is on the topics, figures of
+    figures included."""
 
     def is_quiet() -> bool:
-        page = stack.status()
-        return bool(page["topics"]) and all(line["lag"] == 0 for line in page["topics"])
+        topics = gather()["topics"]
+        return bool(topics) and all(line["lag"] == 0 for line in topics)
 
     wait_until(is_quiet, "no lag", seconds=180)
 

@@ -22,6 +22,7 @@ from dotenv import dotenv_values
 
 from infra.local.processes import SERVICES
 from infra.local.supervision import Supervisor
+from services.runtime import heartbeat
 from services.runtime.settings import KafkaSettings
 
 CIRCLES = Path(sys.executable).with_name("circles")
@@ -91,13 +92,13 @@ class Stack:
         state = Supervisor(self.home).states().get(name)
         return state.pid or None if state else None
 
-    def process(self, name: str) -> dict[str, Any]:
-        """What `circles status` says of process `name`."""
-        (line,) = [line for line in self.status()["processes"] if line["process"] == name]
-        return dict(line)
-
     def is_healthy(self, name: str) -> bool:
-        return self.process(name)["state"] in ("running", "ready")
+        """As `circles status` sees it, which would be a Python process for each look."""
+        state = Supervisor(self.home).states().get(name)
+        if state is None or state.state != "RUNNING":
+            return False
+        beat = heartbeat.read(name, self.home / "run")
+        return name not in SERVICES or (beat is not None and beat.is_ready and beat.pid == state.pid)
 
     def recorded(self, name: str) -> str:
         """The value of setting `name` in `stack.env`."""

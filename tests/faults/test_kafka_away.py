@@ -32,7 +32,7 @@ def test_a_dead_broker_is_unavailable_and_loses_nothing(stack: Stack) -> None:
         summary = client.post([attended(person=f"after-{i}") for i in range(50)])
     assert summary.count_acknowledged == 50
     wait_until(lambda: landed(partner.tenant_id) >= 100, "the rows of before and after")
-    wait_until_quiet(stack)
+    wait_until_quiet()
     assert stack.is_healthy("engagement") and stack.is_healthy("landing")
     assert is_serving(partner)
 

@@ -6,6 +6,7 @@ The count in staging after kills stands in tests/end_to_end, which has a build.
 from __future__ import annotations
 
 import signal
+from collections.abc import Sequence
 
 import pytest
 
@@ -20,15 +21,18 @@ pytestmark = pytest.mark.stack
 COUNT_EVENTS = 30_000
 
 
-KILLS = [*((name, signal.SIGKILL) for name in ("ingestion", "engagement", "landing", "live"))]
-DRAINS = [("ingestion", signal.SIGTERM), ("engagement", signal.SIGTERM)]
-
-
-@pytest.mark.parametrize(("victim", "number"), KILLS + DRAINS)
-def test_counts_are_exact_after_a_signal(stack: Stack, victim: str, number: signal.Signals) -> None:
+@pytest.mark.parametrize(
+    ("victims", "number"),
+    [
+        (("ingestion", "engagement", "landing", "live"), signal.SIGKILL),
+        (("ingestion", "engagement"), signal.SIGTERM),
+    ],
+    ids=["kills", "drains"],
+)
+def test_counts_are_exact_after_signals(stack: Stack, victims: Sequence[str], number: signal.Signals) -> None:
     partner = new_partner(stack, "killed")
-    events = list(Community(len(victim), COUNT_EVENTS).events())
-    post_while_killing(partner, events, [victim, victim], number)
-    wait_until_quiet(stack)
+    events = list(Community(len(victims), COUNT_EVENTS).events())
+    post_while_killing(partner, events, victims, number)
+    wait_until_quiet()
     assert landed_ids(partner) == sorted(event.event_id for event in events)
     assert live_figures(partner) == recount(partner, events)

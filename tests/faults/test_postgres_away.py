@@ -29,6 +29,6 @@ def test_postgres_killed_while_events_come_in(stack: Stack) -> None:
         lambda: stack.pid("postgres") not in (None, pid) and stack.is_healthy("postgres"), "PostgreSQL"
     )
     wait_until(lambda: all(stack.is_healthy(name) for name in ("landing", "live")), "landing and live")
-    wait_until_quiet(stack)
+    wait_until_quiet()
     assert landed_ids(partner) == sorted(event.event_id for event in events)
     assert live_figures(partner) == recount(partner, events)

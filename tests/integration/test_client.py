@@ -41,7 +41,7 @@ def test_a_community_of_all_four_services_is_posted(stack: Stack, streaming: boo
     with Client(partner.address, partner.key, streaming=streaming) as client:
         assert client.post(events, counts.append).count_acknowledged == sum(counts) == len(events)
         assert client.post(events).count_acknowledged == len(events)
-    wait_until_quiet(stack)
+    wait_until_quiet()
     assert landed_ids(partner) == sorted(ids(events))
 
 
@@ -64,7 +64,7 @@ def test_a_stream_survives_its_gateway_and_keeps_the_order(stack: Stack) -> None
     assert len(killed) == 2
     assert summary.count_acknowledged == len(events)
     assert not summary.refused
-    wait_until_quiet(stack)
+    wait_until_quiet()
     assert landed_in_order(partner) == ids(events)
 
 
@@ -85,7 +85,7 @@ def test_a_spool_waits_until_the_gateway_is_there(stack: Stack, tmp_path: Path) 
         client.enqueue(events[2_000:])
         assert client.flush().count_acknowledged == len(events)
         assert client.flush().count_acknowledged == 0
-    wait_until_quiet(stack)
+    wait_until_quiet()
     assert landed_in_order(partner) == ids(events)
 
 

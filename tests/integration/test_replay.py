@@ -90,7 +90,7 @@ def test_a_deferred_event_comes_in_when_its_instrument_is_known(stack: Stack) ->
     assert "it breaks the rules of its instrument" in known
     wait_until(lambda: landed(partner.tenant_id, "outcome_events") == 3, "the replayed events")
     assert "0 replayed, 1 stay." in replayed(stack, partner)
-    wait_until_quiet(stack)
+    wait_until_quiet()
     rows = outcomes_in_raw(partner)
     assert sorted(row[6] for row in rows) == sorted(each.event_id for each in events)
     kept = lake_rows(

@@ -63,10 +63,10 @@ def test_events_and_retractions_in_one_call_and_in_the_wrong_order(stack: Stack)
     wait_for_recount(partner, told)
     late = attended("g1", "p-late", AT + 100)
     partner.call([retraction_of(late)])
-    wait_until_quiet(stack)
+    wait_until_quiet()
     partner.call([late])
     partner.call([events[1], late])
-    wait_until_quiet(stack)
+    wait_until_quiet()
     assert live_figures(partner) == recount(partner, [*told, late, retraction_of(late)])
 
 
@@ -77,11 +77,11 @@ def test_a_restarted_worker_knows_what_was_taken_back(stack: Stack) -> None:
     events += [retraction_of(events[3]), retraction_of(later)]
     partner.call(events)
     wait_for_recount(partner, events)
-    wait_until_quiet(stack)
+    wait_until_quiet()
     kill_engagement(stack)
     events.append(later)
     partner.call([later, events[3], attended("g3")])
-    wait_until_quiet(stack)
+    wait_until_quiet()
     found = {key: value for key, value in live_figures(partner).items() if key in recount(partner, events)}
     assert found == recount(partner, events)
 
@@ -93,14 +93,14 @@ def test_state_that_cannot_be_read_is_computed_again(stack: Stack) -> None:
     events.append(retraction_of(events[4]))
     partner.call(events)
     wait_for_recount(partner, events)
-    wait_until_quiet(stack)
+    wait_until_quiet()
     ours = state_of(partner)
     assert len(ours) >= 2
     overwrite(ours)
     kill_engagement(stack)
     events += [attended("g1", "p-new", AT + 50), attended("g2", "p-new", AT + 50), events[4]]
     partner.call(events[-3:])
-    wait_until_quiet(stack)
+    wait_until_quiet()
     assert live_figures(partner) == recount(partner, events)
     wait_until(lambda: all(is_readable(key, value) for _, key, value in state_of(partner)), "our state")
 

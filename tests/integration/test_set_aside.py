@@ -45,7 +45,7 @@ def test_garbage_on_the_events_topic(stack: Stack) -> None:
         "garbage set aside by each reader",
     )
     assert landed(partner.tenant_id) == 64
-    wait_until_quiet(stack)
+    wait_until_quiet()
     rows = published_rows(
         "SELECT count(*) FROM live.group_engagement WHERE tenant_id = %s AND window_hours = 24",
         partner.tenant_id,
@@ -73,7 +73,7 @@ def test_a_tombstone_and_garbage_on_the_failures_topic(stack: Stack) -> None:
     post_raw("failed-events", garbage)
     post_raw("failed-events", None)
     wait_until(lambda: len(lake_rows(FOUND, hashlib.sha256(garbage).digest())) == 1, "set aside by landing")
-    wait_until_quiet(stack)
+    wait_until_quiet()
 
 
 def test_foreign_bytes_are_kept_under_the_operators_key_only(stack: Stack) -> None:

@@ -56,7 +56,7 @@ class Kills:
         progress = self.progress
         posted = self.events[: progress.done * EVENTS_PER_KILL]
         with noted(progress, f"after kill {progress.done}"):
-            wait_until_quiet(self.partner.stack)
+            wait_until_quiet()
             assert landed_ids(self.partner) == sorted(event.event_id for event in posted), "landed ids"
             assert live_figures(self.partner) == recount(self.partner, posted), "live figures"
         progress.counts["checks"] += 1
