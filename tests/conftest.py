@@ -1,6 +1,8 @@
-"""What tests of several folders share: their order, and the stack of the session.
+"""What tests of several folders share: their order, and the stack that they run on.
 
-The stack is started by the first test that asks for it, and ended with the session whatever happens.
+The tests are run by two processes, so that one has the processors while the other waits for a server. Each
+has a stack of its own: started by the first test that asks for it, and ended with the process whatever
+happens.
 """
 
 from __future__ import annotations
@@ -12,17 +14,31 @@ import pytest
 
 from tests.stacks import NO_DAGSTER, Stack, bare_environment
 
-FOLDERS = ("unit", "contracts", "integration", "faults", "end_to_end")
+PROCESSES = {
+    "unit": "parts",
+    "contracts": "parts",
+    "integration": "parts",
+    "faults": "whole",
+    "end_to_end": "whole",
+}
+"""Which of the two runs a folder's tests, in this order."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before the groups are read
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What is quick comes first. What starts Dagster comes last: it builds whatever lands from then on, which
     takes a processor from all that runs beside it."""
-    items.sort(key=lambda item: (_folder(item), item.get_closest_marker("dagster") is not None))
+    items.sort(key=lambda item: (_place(item), item.get_closest_marker("dagster") is not None))
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(PROCESSES[_folder(item)]))
 
 
-def _folder(item: pytest.Item) -> int:
-    return FOLDERS.index(item.path.relative_to(Path(__file__).parent).parts[0])
+def _place(item: pytest.Item) -> int:
+    return list(PROCESSES).index(_folder(item))
+
+
+def _folder(item: pytest.Item) -> str:
+    return item.path.relative_to(Path(__file__).parent).parts[0]
 
 
 @pytest.fixture(scope="session", name="bare_environment")

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from circles.engagement.v1.group_engagement_pb2 import GroupEngagement
 from kafka import OffsetAndMetadata, TopicPartition
+from kafka.admin import MemberToRemove
 from kafka.errors import KafkaError
 
 from services.engagement.worker import INPUT, METRICS, STATE
@@ -42,6 +43,8 @@ class Workers:
 
     def start(self, *options: str, **settings: str) -> subprocess.Popen[bytes]:
         """`settings` without their prefix, as `stall_seconds`."""
+        if self.running and all(worker.poll() is not None for worker in self.running):
+            self._forget_the_dead()
         extra = {f"CIRCLES_ENGAGEMENT_{name.upper()}": value for name, value in settings.items()}
         log = (self.folder / f"{self.name}-{len(self.running)}.log").open("wb")
         worker = subprocess.Popen(
@@ -68,6 +71,15 @@ class Workers:
         with closing(admin(KafkaSettings.load())) as client:
             client.delete_topics([topics(self.name)[0]])
         wait_until(self._made_again, "a new state topic")
+
+    def _forget_the_dead(self) -> None:
+        """Kafka would keep the partitions for those who were killed, for ten seconds."""
+        with closing(admin(KafkaSettings.load())) as client:
+            members = client.describe_groups([self.name])[self.name]["members"]
+            if members:
+                client.remove_group_members(
+                    self.name, [MemberToRemove(each["member_id"]) for each in members]
+                )
 
     def _made_again(self) -> bool:
         """Kafka needs a moment to forget the topic of the same name."""
