@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.stacks import NO_DAGSTER, Stack, bare_environment
 
@@ -24,21 +25,30 @@ PROCESSES = {
 """Which of the two runs a folder's tests, in this order."""
 
 
-@pytest.hookimpl(tryfirst=True)  # before the groups are read
+class _ByFolder(LoadScopeScheduling):  # type: ignore[misc]
+    def _split_scope(self, nodeid: str) -> str:
+        return PROCESSES[_folder(nodeid)]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> _ByFolder:
+    return _ByFolder(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What is quick comes first. What starts Dagster comes last: it builds whatever lands from then on, which
     takes a processor from all that runs beside it."""
-    items.sort(key=lambda item: (_place(item), item.get_closest_marker("dagster") is not None))
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(PROCESSES[_folder(item)]))
+    folders = list(PROCESSES)
+    items.sort(
+        key=lambda item: (
+            folders.index(_folder(item.nodeid)),
+            item.get_closest_marker("dagster") is not None,
+        )
+    )
 
 
-def _place(item: pytest.Item) -> int:
-    return list(PROCESSES).index(_folder(item))
-
-
-def _folder(item: pytest.Item) -> str:
-    return item.path.relative_to(Path(__file__).parent).parts[0]
+def _folder(nodeid: str) -> str:
+    """Of `tests/FOLDER/…`."""
+    return nodeid.split("/")[1]
 
 
 @pytest.fixture(scope="session", name="bare_environment")
