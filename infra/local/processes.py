@@ -106,7 +106,7 @@ def _service(name: str) -> Process:
         ("databases", "topics"),
         lambda: (beat := heartbeat.read(name)) is not None and beat.is_ready,
         "its heartbeat to say ready",
-        start_seconds=90,
+        start_seconds=300,  # the first time on a machine some of them compile their loops
     )
 
 
