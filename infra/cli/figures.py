@@ -27,10 +27,10 @@ def gather() -> dict[str, list[dict[str, Any]]]:
 
     A topic that a service keeps for itself, as its state, has no lag.
     """
-    lake = _or_empty(_lake) or {"offsets": {}, "counts": []}
-    kafka = _or_empty(_kafka) or {"ends": {}, "groups": {}}
+    lake = _or_empty(_lake) or {"stands": {}, "counts": []}
+    kafka = _or_empty(_kafka) or {"ends": {}, "groups": {}, "ids": {}}
     counts = [*lake["counts"], *(_or_empty(_published_counts) or [])]
-    positions = {"services/landing": lake["offsets"], **kafka["groups"]}
+    positions = {"services/landing": _landed(lake["stands"], kafka["ids"]), **kafka["groups"]}
     lines = [
         _topic_line(topic, consumer, kafka["ends"], positions[consumer])
         for topic in topics().values()
@@ -59,6 +59,7 @@ def _kafka() -> dict[str, Any]:
     from kafka import TopicPartition
 
     from services.kafka.client import admin, consumer
+    from services.kafka.logs import present_topics
 
     settings = KafkaSettings.load()
     _connect(settings.bootstrap.split(",")[0])
@@ -69,7 +70,8 @@ def _kafka() -> dict[str, Any]:
         ends = {(each.topic, each.partition): end for each, end in reader.end_offsets(partitions).items()}
     with closing(admin(settings, bootstrap_timeout_ms=_PATIENCE_MS)) as client:
         groups = {name: _committed(client, group) for name, group in _CONSUMER_GROUPS.items()}
-    return {"ends": ends, "groups": groups}
+        ids = present_topics(client, topics())
+    return {"ends": ends, "groups": groups, "ids": ids}
 
 
 def _connect(server: str) -> None:
@@ -88,6 +90,8 @@ def _committed(client: Any, group: str) -> Offsets:
 
 
 def _lake() -> dict[str, Any]:
+    from services.landing.gaps import read_stands
+    from services.landing.raw_tables import OWN_TABLES
     from services.runtime.lake import open_lake
 
     with closing(open_lake(read_only=True)) as lake:
@@ -95,11 +99,11 @@ def _lake() -> dict[str, Any]:
             "SELECT table_name FROM information_schema.tables "
             "WHERE table_catalog = 'lake' AND table_schema = 'raw' ORDER BY 1"
         ).fetchall()
-        names = [name for (name,) in tables]
+        names = {name for (name,) in tables}
         counts = [
-            {"table": f"raw.{name}", "rows": _count(lake, name)} for name in names if name != "landed_offsets"
+            {"table": f"raw.{name}", "rows": _count(lake, name)} for name in sorted(names - OWN_TABLES.keys())
         ]
-        return {"offsets": _landed(lake) if "landed_offsets" in names else {}, "counts": counts}
+        return {"stands": read_stands(lake) if OWN_TABLES.keys() <= names else {}, "counts": counts}
 
 
 def _count(lake: Any, table: str) -> int:
@@ -108,11 +112,11 @@ def _count(lake: Any, table: str) -> int:
     return int(count)
 
 
-def _landed(lake: Any) -> Offsets:
-    rows = lake.execute(
-        "SELECT topic, kafka_partition, max(next_offset) FROM raw.landed_offsets GROUP BY ALL"
-    ).fetchall()
-    return {(topic, partition): offset for topic, partition, offset in rows}
+def _landed(stands: Mapping[tuple[str, int], Any], ids: Mapping[str, str]) -> Offsets:
+    """Of a topic that was made anew nothing has landed, whatever has of the earlier one."""
+    return {
+        place: stand.next_offset for place, stand in stands.items() if stand.topic_id == ids.get(place[0])
+    }
 
 
 def _published_counts() -> list[dict[str, Any]]:

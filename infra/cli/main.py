@@ -136,14 +136,37 @@ def provision() -> None:
 @click.option("--tenant", help="Only this tenant's.")
 @click.option("--since", type=_MOMENT, metavar="TIME", help="Received then or later, as 2026-05-01 (UTC).")
 @click.option("--until", type=_MOMENT, metavar="TIME", help="Received before, as 2026-05-01T12:30:00 (UTC).")
-@click.option("--dry-run", is_flag=True, help="Only show how many of what would be replayed.")
+@click.option(
+    "--accept-gap",
+    is_flag=True,
+    help="Instead: show the records that Kafka lost before they were landed, record that they are missing, "
+    "and let landing go on after them.",
+)
+@click.option("--topic", help="With --accept-gap: only this topic's.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be replayed, or what is missing.")
 def replay(
-    reason: str, tenant: str | None, since: datetime | None, until: datetime | None, dry_run: bool
+    *,
+    reason: str,
+    tenant: str | None,
+    since: datetime | None,
+    until: datetime | None,
+    accept_gap: bool,
+    topic: str | None,
+    dry_run: bool,
 ) -> None:
     """Send deferred events to where they belong, once their instrument is known.
 
     Safe to repeat: an event counts once. What stays is shown with the reason.
     """
+    if accept_gap:
+        if tenant or since or until:
+            raise click.UsageError("A gap is of all tenants and times: --accept-gap takes --topic only.")
+        from infra.cli import gaps
+
+        gaps.run(topic, dry_run=dry_run)
+        return
+    if topic:
+        raise click.UsageError("--topic goes with --accept-gap.")
     from infra.cli.replay import run
 
     run(reason, tenant=tenant, since=since, until=until, dry_run=dry_run)

@@ -57,10 +57,15 @@ def open_lake() -> Any:
     try:
         return lake.open_lake(read_only=True)
     except duckdb.Error as error:
-        raise StackError(
-            f"The lake cannot be opened: {_first_line(error)}",
-            "Its catalog is in PostgreSQL: `circles up` starts it.",
-        ) from error
+        raise catalog_away(error) from error
+
+
+def catalog_away(error: Exception) -> StackError:
+    """That the lake cannot be opened, in words."""
+    return StackError(
+        f"The lake cannot be opened: {_first_line(error)}",
+        "Its catalog is in PostgreSQL: `circles up` starts it.",
+    )
 
 
 def open_published() -> Any:

@@ -34,6 +34,8 @@ class Line:
     pid: int | None
     uptime_seconds: int | None
     address: str | None
+    alarms: tuple[str, ...] = ()
+    """What it waits for, and what to do."""
 
 
 def show(*, as_json: bool = False) -> int:
@@ -81,16 +83,22 @@ def _line(name: str, state: State | None, ports: dict[str, int]) -> Line:
         return Line(name, "not started" if state is None or not state.pid else "stopped", None, None, address)
     beat = heartbeat.read(name)
     word = state.state.lower()
+    alarms: tuple[str, ...] = ()
     if state.state == "RUNNING" and name in stack_processes.SERVICES:
         word = beat.state if beat and beat.pid == state.pid else "starting"
+        if beat and beat.pid == state.pid:
+            alarms = beat.alarms
         if beat and beat.state == "ready" and not beat.is_ready:
             word = "silent"
-    return Line(name, word, state.pid or None, state.uptime_seconds, address)
+    return Line(name, word, state.pid or None, state.uptime_seconds, address, alarms)
 
 
 def _print(page: dict[str, Any]) -> None:
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
     console.print(_process_table(page["processes"]))
+    for line in page["processes"]:
+        for alarm in line["alarms"]:
+            console.print(f"[red]{line['process']}: {escape(alarm)}[/]\n")
     if page["left_over"]:
         console.print(
             f"[red]{page['left_over']} processes outlived their supervisor.[/] `circles down` ends them, "

@@ -104,7 +104,8 @@ def _service(name: str) -> Process:
         name,
         [sys.executable, "-m", f"services.{name}"],
         ("databases", "topics"),
-        lambda: (beat := heartbeat.read(name)) is not None and beat.is_ready,
+        # Who waits for a person with a part of its work must not keep the rest from starting.
+        lambda: (beat := heartbeat.read(name)) is not None and beat.is_at_work,
         "its heartbeat to say ready",
         start_seconds=300,  # the first time on a machine some of them compile their loops
     )

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import sys
 import threading
 from collections.abc import Iterator
+from functools import partial
 
 import duckdb
 import psycopg2
 from kafka.errors import KafkaError
 
-from services.kafka.client import KafkaUnavailable, admin, consumer, topic_ids
-from services.kafka.topics import landed_topics
-from services.landing.loader import Loader, TopicRecreated
+from services.kafka.client import KafkaUnavailable, admin, consumer
+from services.landing.alarms import ANOTHER_LANDING, Alarms, alarm_of, alarms_of
+from services.landing.fence import Fenced
+from services.landing.loader import Loader
 from services.landing.raw_tables import ensure_raw_tables
 from services.runtime.heartbeat import beat
 from services.runtime.lake import open_lake
@@ -29,57 +30,61 @@ from services.runtime.settings import (
     QuarantineSettings,
 )
 
-log = logging.getLogger("services.landing")
-
 SERVICE = "landing"
-LANDING_LOCK = 0x6C616E64  # "land": one landing process per lake
-PASSING = (KafkaUnavailable, PostgresUnavailable, KafkaError, duckdb.Error, psycopg2.Error)
+LANDING_LOCK = 0x6C616E64  # "land"
+PASSING = (Fenced, KafkaUnavailable, PostgresUnavailable, KafkaError, duckdb.Error, psycopg2.Error)
 
 
 def main() -> int:
-    """Exit code 3: a topic was made anew, and a person must decide."""
     configure_logging(SERVICE)
-    try:
-        run_sessions(SERVICE, _session, PASSING)
-    except TopicRecreated as alarm:
-        log.error("%s", alarm)
-        beat(SERVICE, "waiting")
-        return 3
+    alarms = Alarms()
+    run_sessions(SERVICE, partial(_session, alarms=alarms), PASSING, partial(_failed, alarms))
     return 0
 
 
-def _session(stop: threading.Event) -> None:
+def _session(stop: threading.Event, alarms: Alarms) -> None:
     kafka, postgres = KafkaSettings.load(), PostgresSettings.load()
-    names = [topic.name for topic in landed_topics()]
-    client = admin(kafka)
-    try:
-        ids = topic_ids(client, names)
-    finally:
-        client.close()
-    with _only_landing(postgres, stop), contextlib.closing(open_lake(LakeSettings.load(), postgres)) as lake:
+    with contextlib.ExitStack() as opened:
+        if not opened.enter_context(_only_landing(postgres, stop, alarms)):
+            return
+        lake = opened.enter_context(contextlib.closing(open_lake(LakeSettings.load(), postgres)))
         ensure_raw_tables(lake)
-        # No silent jump: an offset that is no longer there ends the session with an error.
-        reader = consumer(
-            kafka, auto_offset_reset="earliest", enable_auto_commit=False, max_poll_records=1000
+        client = opened.enter_context(contextlib.closing(admin(kafka)))
+        # No silent jump: an offset that is no longer there is an error to the consumer, and a gap to us.
+        reader = opened.enter_context(
+            contextlib.closing(
+                consumer(kafka, auto_offset_reset="none", enable_auto_commit=False, max_poll_records=1000)
+            )
         )
-        with contextlib.closing(reader):
-            loader = Loader(reader, lake, ids, LandingSettings.load(), QuarantineSettings.load())
-            loader.start()
-            loader.run(stop.is_set, _report)
+        loader = Loader(reader, client, lake, LandingSettings.load(), QuarantineSettings.load())
+        loader.start()
+        loader.run(stop.is_set, partial(_report, alarms))
 
 
-def _report(loader: Loader) -> None:
+def _report(alarms: Alarms, loader: Loader) -> None:
+    """Tells of a turn that went well; when a part waits, of its figures all the same."""
+    alarms.working(alarms_of(loader.plan))
+    alarms.record(loader.lake)
     figures = {
         "landed_rows": loader.count_landed,
         "landed_seq": loader.landed_seq,
         "lag_records": loader.lag(),
     }
-    beat(SERVICE, "ready", figures)
+    beat(SERVICE, "waiting" if alarms.words() else "ready", figures, alarms.words())
+
+
+def _failed(alarms: Alarms, error: Exception) -> None:
+    alarms.failed(alarm_of(error))
+    beat(SERVICE, "waiting", alarms=alarms.words())
 
 
 @contextlib.contextmanager
-def _only_landing(postgres: PostgresSettings, stop: threading.Event) -> Iterator[None]:
-    """Waits for the landing lock: two landings at once would land records twice."""
+def _only_landing(postgres: PostgresSettings, stop: threading.Event, alarms: Alarms) -> Iterator[bool]:
+    """Waits for the landing lock; False when it was stopped meanwhile.
+
+    It keeps a second landing idle. That nothing lands twice is the fence's work: this connection may die
+    while the lake's lives on.
+    """
     with contextlib.closing(connect(postgres, postgres.database_lake)) as connection:
         cursor = connection.cursor()
         while not stop.is_set():
@@ -87,9 +92,10 @@ def _only_landing(postgres: PostgresSettings, stop: threading.Event) -> Iterator
             row = cursor.fetchone()
             if row is not None and row[0]:
                 break
-            beat(SERVICE, "waiting")
+            alarms.failed(ANOTHER_LANDING)
+            beat(SERVICE, "waiting", alarms=alarms.words())
             stop.wait(RETRY_SECONDS)
-        yield
+        yield not stop.is_set()
 
 
 if __name__ == "__main__":

@@ -1,25 +1,33 @@
 """One landing session: reads the landed topics from where the lake stands and commits rows with offsets.
 
-A session ends with an exception when Kafka or the lake fails; the next one starts from the lake's
-offsets, so a batch is landed once however often it is tried. Decoding is `decode`'s.
+A session ends with an exception when Kafka or the lake fails, and by itself when what it was planned on has
+changed: a topic's id, an offset that is gone, a gap that was accepted. The next one starts from the lake's
+offsets, so a batch is landed once however often it is tried. Decoding is `decode`'s, where to go on `gaps`'.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import duckdb
 import pyarrow as pa
 from circles.failures.v1 import failed_event_pb2
 from kafka import KafkaConsumer, TopicPartition
+from kafka.admin import KafkaAdminClient
+from kafka.errors import LogTruncationError, OffsetOutOfRangeError
 
+from services.kafka.logs import logs, present_topics
 from services.kafka.topics import Topic, landed_topics, topic
 from services.landing.decode import Record, Unusable, decode
+from services.landing.fence import Fence, Fenced
+from services.landing.gaps import Plan, plan, read_stands
 from services.landing.raw_tables import NEVER_LANDED
 from services.runtime.failures import foreign_record
 from services.runtime.settings import LandingSettings, QuarantineSettings
@@ -30,10 +38,8 @@ FAILED_EVENTS = "failed-events"
 CONFLICT_PAUSE_SECONDS = 0.2
 CONFLICT_RETRIES = 50
 POLL_MILLISECONDS = 200
-
-
-class TopicRecreated(Exception):
-    """A topic has another id than the one that was landed. Its offsets start again: a person must decide."""
+RECHECK_SECONDS = 5.0
+"""How often a session with a part that waits looks whether it may go on."""
 
 
 @dataclass(frozen=True)
@@ -46,45 +52,79 @@ class Batch:
 
 
 class Loader:
-    """Reads through `consumer`, writes through `lake`. Holds the only landing lock while it lives."""
+    """Reads through `consumer`, which must not reset offsets by itself, and writes through `lake`.
+
+    Several may live at once: a commit succeeds only for the one that took the lake over last.
+    """
 
     def __init__(
         self,
         consumer: KafkaConsumer,
+        client: KafkaAdminClient,
         lake: duckdb.DuckDBPyConnection,
-        topic_ids: Mapping[str, str],
         settings: LandingSettings,
         quarantine: QuarantineSettings,
+        *,
+        topics: Iterable[Topic] | None = None,
     ) -> None:
         self.consumer = consumer
+        self.client = client
         self.lake = lake
-        self.topic_ids = topic_ids
         self.settings = settings
         self.quarantine = quarantine
-        self.landed_seq = self._newest_landed_seq()
+        self.topics = {each.name: each for each in topics or landed_topics()}
+        self.fence = Fence(lake)
+        self.plan = Plan({}, (), (), {})
+        self.planned_at = 0.0
         self.count_landed = 0
 
+    @property
+    def landed_seq(self) -> int:
+        """Number of the newest commit."""
+        return self.fence.landed_seq
+
     def start(self) -> None:
-        """Takes every partition from where the lake stands. Raises TopicRecreated."""
-        positions = self._positions()
-        partitions = [
-            TopicPartition(each.name, p) for each in landed_topics() for p in range(each.partitions)
-        ]
-        self.consumer.assign(partitions)
-        for partition in partitions:
-            next_offset = positions.get((partition.topic, partition.partition))
-            if next_offset is None:
-                self.consumer.seek_to_beginning(partition)
-            else:
-                self.consumer.seek(partition, next_offset)
+        """Takes the lake over, then every partition that can go on from where the lake stands."""
+        self.fence.take()
+        self.plan = self._plan()
+        starts = {TopicPartition(*place): offset for place, offset in self.plan.starts.items()}
+        self.consumer.assign(list(starts))
+        for partition, offset in starts.items():
+            self.consumer.seek(partition, offset)
 
     def run(self, should_stop: Callable[[], bool], on_commit: Callable[[Loader], None]) -> None:
-        """Lands until `should_stop`. What was read and not committed then is read again next time."""
+        """Lands until `should_stop`, or until there is something to plan anew. Raises Fenced.
+
+        What was read and not committed then is read again next time.
+        """
         while not should_stop():
-            batch = self._collect(should_stop)
+            try:
+                batch = self._collect(should_stop)
+            except (OffsetOutOfRangeError, LogTruncationError) as error:
+                log.info("planning anew: %s", type(error).__name__)
+                return
+            # An id never comes back. What it is after reading, it was while we read.
+            if present_topics(self.client, self.topics) != self.plan.topic_ids:
+                log.info("planning anew: a topic was deleted or made")
+                return
             if batch.next_offsets:
                 self._commit_despite_conflicts(batch)
             on_commit(self)
+            if self._may_go_on():
+                log.info("planning anew: what waited may go on")
+                return
+
+    def _plan(self) -> Plan:
+        self.planned_at = time.monotonic()
+        there = logs(self.client, self.consumer, self.topics)
+        return plan(self.topics.values(), read_stands(self.lake), there)
+
+    def _may_go_on(self) -> bool:
+        """Whether something that waits need not wait any more, or waits for something else."""
+        if self.plan.is_whole or time.monotonic() - self.planned_at < RECHECK_SECONDS:
+            return False
+        found = self._plan()
+        return (found.gaps, found.absent) != (self.plan.gaps, self.plan.absent)
 
     def lag(self) -> int:
         """Records that are on the topics and not in the lake, as far as the last fetches told."""
@@ -95,47 +135,32 @@ class Loader:
                 total += max(0, highwater - self.consumer.position(partition))
         return total
 
-    def _newest_landed_seq(self) -> int:
-        rows = self.lake.execute("SELECT coalesce(max(landed_seq), 0) FROM raw.landed_offsets").fetchall()
-        return int(rows[0][0])
-
-    def _positions(self) -> dict[tuple[str, int], int]:
-        rows = self.lake.execute(
-            "SELECT topic, topic_id, kafka_partition, max(next_offset) FROM raw.landed_offsets GROUP BY ALL"
-        ).fetchall()
-        self._refuse_recreated({(name, topic_id) for name, topic_id, _, _ in rows})
-        return {
-            (name, partition): next_offset
-            for name, topic_id, partition, next_offset in rows
-            if topic_id == self.topic_ids[name]
-        }
-
-    def _refuse_recreated(self, landed: set[tuple[str, str]]) -> None:
-        accepted = set(self.settings.accept_recreated_topics.split(","))
-        for name in {name for name, _ in landed} - accepted:
-            if (name, self.topic_ids[name]) not in landed:
-                raise TopicRecreated(
-                    f"Topic {name} was deleted and made anew since its last landing: records may be missing. "
-                    f"To go on from its beginning set CIRCLES_LANDING_ACCEPT_RECREATED_TOPICS={name}"
-                )
-
     def _collect(self, should_stop: Callable[[], bool]) -> Batch:
         rows: dict[str, list[pa.Table]] = defaultdict(list)
         next_offsets: dict[TopicPartition, int] = {}
         count_rows = 0
         deadline = time.monotonic() + self.settings.commit_seconds
         while count_rows < self.settings.commit_rows and time.monotonic() < deadline and not should_stop():
-            polled = self.consumer.poll(timeout_ms=POLL_MILLISECONDS, max_records=1000)
+            polled = self._poll()
             for name, records in _by_topic(polled).items():
-                for raw_table, table in self._decode(topic(name), records):
+                for raw_table, table in self._decode(self.topics[name], records):
                     rows[raw_table].append(table)
                     count_rows += table.num_rows
             next_offsets |= {partition: records[-1].offset + 1 for partition, records in polled.items()}
         return Batch(rows, next_offsets, count_rows)
 
+    def _poll(self) -> Mapping[TopicPartition, list[Any]]:
+        if not self.plan.starts:  # everything waits, and kafka-python has nothing to ask for
+            time.sleep(POLL_MILLISECONDS / 1000)
+            return {}
+        polled: Mapping[TopicPartition, list[Any]] = self.consumer.poll(
+            timeout_ms=POLL_MILLISECONDS, max_records=1000
+        )
+        return polled
+
     def _decode(self, source: Topic, records: list[Record]) -> Iterable[tuple[str, pa.Table]]:
         decoded = decode(source, records)
-        topic_id = self.topic_ids[source.name]
+        topic_id = self.plan.topic_ids[source.name]
         if decoded.rows.num_rows and source.raw_table is not None:
             yield source.raw_table, self._with_position(decoded.rows, source.name, topic_id)
         if decoded.unusable:
@@ -165,13 +190,17 @@ class Loader:
         return self._with_position(decode(topic(FAILED_EVENTS), records).rows, source.name, topic_id)
 
     def _commit_despite_conflicts(self, batch: Batch) -> None:
-        """Erasure and landing on the same table conflict; the batch, offsets inside, is tried again."""
+        """Erasure and landing on the same table conflict; the batch, offsets inside, is tried again.
+
+        Not when the lake has moved: then another landing has committed, or we have, without being told.
+        """
         for attempt in range(CONFLICT_RETRIES):
             try:
                 self._commit(batch)
                 return
-            except duckdb.TransactionException:
-                self.lake.rollback()
+            except duckdb.TransactionException as conflict:
+                if not self.fence.is_held():
+                    raise Fenced from conflict
                 log.info("commit conflict, attempt %d", attempt + 1)
                 time.sleep(CONFLICT_PAUSE_SECONDS)
         raise RuntimeError(f"{CONFLICT_RETRIES} commits in a row conflicted with another writer")
@@ -180,11 +209,17 @@ class Loader:
         landed_seq = self.landed_seq + 1
         landed_at = datetime.now(UTC)
         self.lake.begin()
-        for raw_table, tables in batch.rows.items():
-            self._insert(raw_table, pa.concat_tables(tables), landed_seq, landed_at)
-        self._insert("landed_offsets", self._offsets(batch.next_offsets), landed_seq, landed_at)
-        self.lake.commit()
-        self.landed_seq = landed_seq
+        try:
+            self.fence.pass_through(landed_seq)
+            for raw_table, tables in batch.rows.items():
+                self._insert(raw_table, pa.concat_tables(tables), landed_seq, landed_at)
+            self._insert("landed_offsets", self._offsets(batch.next_offsets), landed_seq, landed_at)
+            self.lake.commit()
+        except BaseException:
+            with contextlib.suppress(duckdb.Error):  # a commit that failed has rolled back already
+                self.lake.rollback()
+            raise
+        self.fence.landed_seq = landed_seq
         self.count_landed += batch.count_rows
 
     def _insert(self, raw_table: str, rows: pa.Table, landed_seq: int, landed_at: datetime) -> None:
@@ -201,17 +236,17 @@ class Loader:
         return pa.table(
             {
                 "topic": names,
-                "topic_id": [self.topic_ids[name] for name in names],
+                "topic_id": [self.plan.topic_ids[name] for name in names],
                 "kafka_partition": pa.array([each.partition for each in next_offsets], pa.int32()),
                 "next_offset": pa.array(list(next_offsets.values()), pa.int64()),
             }
         )
 
 
-def _by_topic(polled: Mapping[TopicPartition, list[object]]) -> dict[str, list[Record]]:
+def _by_topic(polled: Mapping[TopicPartition, list[Any]]) -> dict[str, list[Record]]:
     records: dict[str, list[Record]] = defaultdict(list)
     for partition, found in polled.items():
         for each in found:
-            record = Record(partition.partition, each.offset, each.key, each.value)  # type: ignore[attr-defined]
+            record = Record(partition.partition, each.offset, each.key, each.value)
             records[partition.topic].append(record)
     return records

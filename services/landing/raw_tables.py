@@ -24,12 +24,24 @@ LANDING_COLUMNS = (
 NEVER_LANDED = frozenset({"quarantined_bytes"})
 """Foreign bytes stay on their topic, encrypted, for 7 days; the lake keeps their digest."""
 
-OFFSETS_DDL = """
-CREATE TABLE IF NOT EXISTS raw.landed_offsets (
-  topic VARCHAR, topic_id VARCHAR, kafka_partition INTEGER, next_offset BIGINT,
-  landed_seq BIGINT, landed_at TIMESTAMP WITH TIME ZONE
-)
-"""
+OWN_TABLES = {
+    "landed_offsets": """(
+        topic VARCHAR, topic_id VARCHAR, kafka_partition INTEGER, next_offset BIGINT,
+        landed_seq BIGINT, landed_at TIMESTAMP WITH TIME ZONE
+    )""",
+    "landing_gaps": """(
+        topic VARCHAR, kafka_partition INTEGER, topic_id VARCHAR, first_missing_offset BIGINT,
+        next_topic_id VARCHAR, next_offset BIGINT, last_landed_at TIMESTAMP WITH TIME ZONE,
+        landed_seq BIGINT, accepted_at TIMESTAMP WITH TIME ZONE
+    )""",
+    "landing_alarms": """(
+        alarm VARCHAR, topic VARCHAR, what VARCHAR, to_do VARCHAR, is_raised BOOLEAN,
+        told_at TIMESTAMP WITH TIME ZONE
+    )""",
+    # With its row from the start: two landings that both add it would have two.
+    "landing_fence": "AS SELECT '' AS session_id, 0::BIGINT AS landed_seq",
+}
+"""Landing's own books, beside the rows that it lands."""
 
 _SCALARS = {
     pa.string(): "VARCHAR",
@@ -45,7 +57,8 @@ _SCALARS = {
 def ensure_raw_tables(connection: duckdb.DuckDBPyConnection) -> None:
     """Creates what is missing, tables and columns. Safe to repeat."""
     connection.execute("CREATE SCHEMA IF NOT EXISTS raw")
-    connection.execute(OFFSETS_DDL)
+    for name, definition in OWN_TABLES.items():
+        connection.execute(f"CREATE TABLE IF NOT EXISTS raw.{name} {definition}")
     for topic in landed_topics():
         _ensure_table(connection, topic)
 

@@ -18,11 +18,15 @@ RETRY_SECONDS = 2.0
 
 
 def run_sessions(
-    service: str, session: Callable[[threading.Event], None], passing: tuple[type[Exception], ...]
+    service: str,
+    session: Callable[[threading.Event], None],
+    passing: tuple[type[Exception], ...],
+    on_failure: Callable[[Exception], None] | None = None,
 ) -> None:
     """Runs `session(stop)` until SIGTERM. After one of the `passing` exceptions it is run again.
 
-    Any other exception is raised: it would come again.
+    Any other exception is raised: it would come again. `on_failure` tells of a passing one, in the log and
+    the heartbeat, where the service has more to say than that its session ended.
     """
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -32,7 +36,10 @@ def run_sessions(
         try:
             session(stop)
         except passing as error:
-            log.warning("session ended by %s; next in %.0f s", type(error).__name__, RETRY_SECONDS)
             log.debug("the reason", exc_info=error)
-            beat(service, "waiting")
+            if on_failure is not None:
+                on_failure(error)
+            else:
+                log.warning("session ended by %s; next in %.0f s", type(error).__name__, RETRY_SECONDS)
+                beat(service, "waiting")
             stop.wait(RETRY_SECONDS)

@@ -243,8 +243,6 @@ class LandingSettings(_Fragment):
     commit_seconds: float = 2.0
     commit_rows: int = 200_000
     """A commit holds about this many rows; whichever of the two is reached first."""
-    accept_recreated_topics: str = ""
-    """Comma-separated topics that were deleted and made anew on purpose. Landing stops at any other."""
 
 
 class QuarantineSettings(_Fragment):
