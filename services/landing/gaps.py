@@ -122,7 +122,8 @@ def read_stands(lake: duckdb.DuckDBPyConnection) -> dict[Place, Stand]:
         SELECT topic, kafka_partition, arg_max(topic_id, row(landed_seq, is_gap, moment)),
                arg_max(next_offset, row(landed_seq, is_gap, moment)), max(moment) FILTER (NOT is_gap)
         FROM (
-          SELECT topic, kafka_partition, topic_id, next_offset, landed_seq, false AS is_gap, landed_at AS moment
+          SELECT topic, kafka_partition, topic_id, next_offset, landed_seq,
+                 false AS is_gap, landed_at AS moment
           FROM raw.landed_offsets
           UNION ALL
           SELECT topic, kafka_partition, next_topic_id, next_offset, landed_seq, true, accepted_at
