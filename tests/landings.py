@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -57,10 +58,20 @@ class OwnLake:
             LakeSettings.load(data_path=self.folder), PostgresSettings.load(database_lake=self.database)
         )
 
+    @cached_property
+    def connection(self) -> duckdb.DuckDBPyConnection:
+        """For what the test itself reads and writes, beside the landings."""
+        return self.open()
+
+    def disconnect(self) -> None:
+        """The next use connects anew."""
+        if "connection" in vars(self):
+            self.connection.close()
+            del self.connection
+
     def rows(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
-        with closing(self.open()) as lake:
-            found: list[tuple[Any, ...]] = lake.execute(statement, list(values)).fetchall()
-            return found
+        found: list[tuple[Any, ...]] = self.connection.execute(statement, list(values)).fetchall()
+        return found
 
     def execute_as_admin(self, statement: str) -> list[tuple[Any, ...]]:
         with closing(psycopg2.connect(_admin_dsn())) as connection:
@@ -85,6 +96,7 @@ def own_lake(folder: Path) -> Iterator[OwnLake]:
     try:
         yield lake
     finally:
+        lake.disconnect()
         lake.execute_as_admin("DROP DATABASE {name} WITH (FORCE)")
 
 

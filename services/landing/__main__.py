@@ -11,6 +11,7 @@ from functools import partial
 import duckdb
 import psycopg2
 from kafka.errors import KafkaError
+from psycopg2.extensions import cursor as Cursor
 
 from services.kafka.client import KafkaUnavailable, admin, consumer
 from services.landing.alarms import ANOTHER_LANDING, Alarms, alarm_of, alarms_of
@@ -45,7 +46,8 @@ def main() -> int:
 def _session(stop: threading.Event, alarms: Alarms) -> None:
     kafka, postgres = KafkaSettings.load(), PostgresSettings.load()
     with contextlib.ExitStack() as opened:
-        if not opened.enter_context(_only_landing(postgres, stop, alarms)):
+        lock = opened.enter_context(_only_landing(postgres, stop, alarms))
+        if lock is None:
             return
         lake = opened.enter_context(contextlib.closing(open_lake(LakeSettings.load(), postgres)))
         ensure_raw_tables(lake)
@@ -58,11 +60,12 @@ def _session(stop: threading.Event, alarms: Alarms) -> None:
         )
         loader = Loader(reader, client, lake, LandingSettings.load(), QuarantineSettings.load())
         loader.start()
-        loader.run(stop.is_set, partial(_report, alarms))
+        loader.run(stop.is_set, partial(_report, alarms, lock))
 
 
-def _report(alarms: Alarms, loader: Loader) -> None:
+def _report(alarms: Alarms, lock: Cursor, loader: Loader) -> None:
     """Tells of a turn that went well; when a part waits, of its figures all the same."""
+    lock.execute("SELECT 1")  # with nothing to land, nobody else would see that PostgreSQL is away
     alarms.working(alarms_of(loader.plan))
     alarms.record(loader.lake)
     figures = {
@@ -79,8 +82,10 @@ def _failed(alarms: Alarms, error: Exception) -> None:
 
 
 @contextlib.contextmanager
-def _only_landing(postgres: PostgresSettings, stop: threading.Event, alarms: Alarms) -> Iterator[bool]:
-    """Waits for the landing lock; False when it was stopped meanwhile.
+def _only_landing(
+    postgres: PostgresSettings, stop: threading.Event, alarms: Alarms
+) -> Iterator[Cursor | None]:
+    """Waits for the landing lock; None when it was stopped meanwhile.
 
     It keeps a second landing idle. That nothing lands twice is the fence's work: this connection may die
     while the lake's lives on.
@@ -95,7 +100,7 @@ def _only_landing(postgres: PostgresSettings, stop: threading.Event, alarms: Ala
             alarms.failed(ANOTHER_LANDING)
             beat(SERVICE, "waiting", alarms=alarms.words())
             stop.wait(RETRY_SECONDS)
-        yield not stop.is_set()
+        yield None if stop.is_set() else cursor
 
 
 if __name__ == "__main__":

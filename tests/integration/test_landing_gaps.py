@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
 
 import pytest
 
 from services.kafka.topics import Topic
 from services.landing import loader
 from services.landing.alarms import Alarms, alarms_of
-from services.landing.gaps import Cause, Gap, accept
+from services.landing.gaps import Cause, accept
 from tests.landings import (
     OwnLake,
     Session,
@@ -41,11 +40,6 @@ def _impatience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loader, "RECHECK_SECONDS", 0.0)
 
 
-def accepted(lake: OwnLake, gaps: tuple[Gap, ...]) -> None:
-    with closing(lake.open()) as connection:
-        accept(connection, gaps)
-
-
 def test_expired_records_stop_their_partition_until_the_gap_is_accepted(lake: OwnLake) -> None:
     with own_topics(1) as (topic,):
         post_records(topic, 10, partition=0)
@@ -63,7 +57,7 @@ def test_expired_records_stop_their_partition_until_the_gap_is_accepted(lake: Ow
             assert landed_offsets(lake, topic) == {0: [*range(10)], 1: [*range(5)]}
             tell(alarms, session)
             assert session.land(turns=2)  # waits, and goes on waiting
-            accepted(lake, session.loader.plan.gaps)
+            accept(lake.connection, session.loader.plan.gaps)
             assert not session.land()
         with Session(lake, [topic]) as after:
             assert after.land(5)
@@ -112,7 +106,7 @@ def test_a_topic_made_anew_under_a_running_session_is_not_read_from_the_middle(l
             assert session.land(2)
             assert landed_offsets(lake, other) == {0: [0, 1]}
             assert landed_offsets(lake, topic) == {0: [0, 1, 2]}
-            accepted(lake, session.loader.plan.gaps)
+            accept(lake.connection, session.loader.plan.gaps)
             assert not session.land()
         with Session(lake, [topic, other]) as after:
             assert after.land(8)
@@ -156,7 +150,7 @@ def test_a_log_that_was_cut_goes_on_at_its_end_once_that_is_accepted(lake: OwnLa
         )
         with Session(lake, [topic]) as session:
             assert [(gap.cause, gap.next_offset) for gap in session.loader.plan.gaps] == [(Cause.CUT, 2)]
-            accepted(lake, session.loader.plan.gaps)
+            accept(lake.connection, session.loader.plan.gaps)
         with Session(lake, [topic]) as after:
             post_records(topic, 1)
             assert after.land(1)
