@@ -30,7 +30,7 @@ def gather() -> dict[str, list[dict[str, Any]]]:
     lake = _or_empty(_lake) or {"stands": {}, "counts": []}
     kafka = _or_empty(_kafka) or {"ends": {}, "groups": {}, "ids": {}}
     counts = [*lake["counts"], *(_or_empty(_published_counts) or [])]
-    positions = {"services/landing": _landed(lake["stands"], kafka["ids"]), **kafka["groups"]}
+    positions = {"services/landing": landed(lake["stands"], kafka["ids"]), **kafka["groups"]}
     lines = [
         _topic_line(topic, consumer, kafka["ends"], positions[consumer])
         for topic in topics().values()
@@ -112,7 +112,7 @@ def _count(lake: Any, table: str) -> int:
     return int(count)
 
 
-def _landed(stands: Mapping[tuple[str, int], Any], ids: Mapping[str, str]) -> Offsets:
+def landed(stands: Mapping[tuple[str, int], Any], ids: Mapping[str, str]) -> Offsets:
     """Of a topic that was made anew nothing has landed, whatever has of the earlier one."""
     return {
         place: stand.next_offset for place, stand in stands.items() if stand.topic_id == ids.get(place[0])

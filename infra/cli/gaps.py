@@ -79,8 +79,8 @@ def _row(gap: Gap) -> Sequence[Any]:
 def _sum(gaps: Sequence[Gap]) -> str:
     count = sum(each.count_missing or 0 for each in gaps)
     unknown = sum(each.count_missing is None for each in gaps)
-    more = f", and of {unknown} partitions nobody knows how many" if unknown else ""
-    return f"{count} records are gone{more}."
+    more = f" Of {unknown} partitions nobody can know how many." if unknown else ""
+    return f"{count:,} records are known to be gone.{more}"
 
 
 @contextmanager

@@ -61,7 +61,7 @@ def processes() -> list[Line]:
     """All processes, also those that were never started."""
     states = Supervisor(home()).states()
     ports = stack_env.ports()
-    return [_line(each.name, states.get(each.name), ports) for each in stack_processes.processes()]
+    return [line_of(each.name, states.get(each.name), ports) for each in stack_processes.processes()]
 
 
 def addresses() -> dict[str, str]:
@@ -76,7 +76,8 @@ def addresses() -> dict[str, str]:
     }
 
 
-def _line(name: str, state: State | None, ports: dict[str, int]) -> Line:
+def line_of(name: str, state: State | None, ports: dict[str, int]) -> Line:
+    """A process as the supervisor and its own heartbeat tell of it."""
     port = ports.get("dagster" if name == "dagster-webserver" else name)
     address = f"127.0.0.1:{port}" if port else None
     if state is None or state.state == "STOPPED":

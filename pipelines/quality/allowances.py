@@ -72,6 +72,17 @@ ALLOWANCES = (
         """,
     ),
     Allowance(
+        "records_lost",
+        "The stream went on after records of the partition that landing never got, as an operator accepted.",
+        """
+        SELECT groups.tenant_id, groups.group_id
+        FROM groups
+        JOIN raw.landing_gaps AS gaps
+          ON groups.topic_id = gaps.topic_id AND groups.kafka_partition = gaps.kafka_partition
+        WHERE groups.applied_offset >= gaps.first_missing_offset
+        """,
+    ),
+    Allowance(
         "consent_under_way",
         "A consent statement of the last ten minutes, or not staged yet: one side may not have it.",
         """

@@ -9,6 +9,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from services.runtime import heartbeat
 from tests.partners import Partner, attended, landed, new_partner, refusal, wait_until_quiet
 from tests.stacks import Stack, wait_until
 
@@ -26,6 +27,7 @@ def test_a_dead_broker_is_unavailable_and_loses_nothing(stack: Stack) -> None:
     code, words = refusal(partner, [attended(person="meanwhile")])
     assert code == grpc.StatusCode.UNAVAILABLE
     assert "repeat it unchanged" in words
+    wait_until(lambda: "Kafka does not answer" in landing_alarms(stack), "landing's alarm")
     os.kill(pid, signal.SIGKILL)
     wait_until(lambda: stack.pid("kafka") not in (None, pid), "a new broker")
     with partner.client(patience_seconds=120) as client:
@@ -34,7 +36,13 @@ def test_a_dead_broker_is_unavailable_and_loses_nothing(stack: Stack) -> None:
     wait_until(lambda: landed(partner.tenant_id) >= 100, "the rows of before and after")
     wait_until_quiet()
     assert stack.is_healthy("engagement") and stack.is_healthy("landing")
+    assert landing_alarms(stack) == ""
     assert is_serving(partner)
+
+
+def landing_alarms(stack: Stack) -> str:
+    beat = heartbeat.read("landing", stack.home / "run")
+    return "" if beat is None else " ".join(beat.alarms)
 
 
 def is_serving(partner: Partner) -> bool:

@@ -26,7 +26,7 @@ def lake(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Own
 class Interrupted(Loader):
     """Lets something happen in the middle of its next commit, when its rows are written already."""
 
-    meanwhile: Callable[[], None] | None = None
+    meanwhile: Callable[[], object] | None = None
 
     def _insert(self, raw_table: str, *rest: Any) -> None:
         super()._insert(raw_table, *rest)
@@ -69,7 +69,7 @@ def test_a_conflict_with_maintenance_is_no_overtaking(lake: OwnLake) -> None:
     with own_topics(1, partitions=1) as topics, Session(lake, topics, Interrupted) as session:
         post_records(topics[0], 10)
         assert isinstance(session.loader, Interrupted)
-        session.loader.meanwhile = lambda: lake.rows("CALL ducklake_flush_inlined_data('lake')") and None
+        session.loader.meanwhile = lambda: lake.rows("CALL ducklake_flush_inlined_data('lake')")
         assert session.land(10)
         assert session.loader.meanwhile is None
         assert landed_offsets(lake, topics[0]) == {0: [*range(10)]}

@@ -34,6 +34,7 @@ CREATE TABLE raw.participation_events AS
 CREATE TABLE staging.stg_participation__identities AS
   SELECT * EXCLUDE (group_ref), false AS is_conflict FROM raw.participation_events;
 CREATE TABLE raw.landed_offsets AS SELECT 'topic' AS topic_id, 0 AS kafka_partition, 1000000 AS next_offset;
+CREATE TABLE raw.landing_gaps (topic_id VARCHAR, kafka_partition INTEGER, first_missing_offset BIGINT);
 CREATE TABLE raw.outcome_events (
   tenant_id VARCHAR, participant_ref VARCHAR, event_id VARCHAR, kind VARCHAR, received_at TIMESTAMPTZ);
 CREATE TABLE staging.stg_outcomes__identities (tenant_id VARCHAR, event_id VARCHAR);
@@ -219,6 +220,7 @@ EXCUSES = {
         UPDATE staging.stg_participation__events SET topic_id = 'earlier'
         WHERE group_id = 'group' AND kafka_offset = 0
     """,
+    "records_lost": "INSERT INTO raw.landing_gaps VALUES ('topic', 0, 2)",
     "consent_under_way": """
         INSERT INTO raw.outcome_events
         VALUES ('tenant', 'ann', 'c', 'consent_withdrawn', TIMESTAMPTZ '2025-12-31 23:55:00+00');

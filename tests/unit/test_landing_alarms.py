@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
+import re
 from datetime import UTC, datetime
+from pathlib import Path
 
 import duckdb
 import psycopg2
@@ -12,6 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kafka.errors import KafkaTimeoutError
 
+from infra.cli import figures, status
+from infra.local.supervision import State
 from services.kafka.client import KafkaUnavailable
 from services.kafka.logs import Log
 from services.kafka.topics import Topic, topics
@@ -19,6 +24,8 @@ from services.landing.alarms import DISK_FULL, KAFKA_AWAY, POSTGRES_AWAY, Alarms
 from services.landing.fence import Fenced
 from services.landing.gaps import Cause, Stand, accept, plan, read_stands
 from services.landing.raw_tables import ensure_raw_tables
+from services.runtime import heartbeat
+from services.runtime.heartbeat import beat
 from services.runtime.postgres import PostgresUnavailable
 
 TOPIC: Topic = topics()["failed-events"]
@@ -133,3 +140,28 @@ def test_a_new_process_ends_the_alarms_of_the_one_before() -> None:
         second.record(lake)
         rows = lake.execute("SELECT alarm, is_raised FROM raw.landing_alarms ORDER BY told_at").fetchall()
         assert rows == [("disk_full", True), ("disk_full", False)]
+
+
+def test_status_shows_why_landing_waits_and_the_rest_is_started_all_the_same(home: Path) -> None:
+    state = State("landing", "RUNNING", os.getpid(), 60, "")
+    for numbers, is_at_work in (({"landed_rows": 1}, True), ({}, False)):
+        beat("landing", "waiting", numbers, ["Something is gone. Do this."])
+        line = status.line_of("landing", state, {})
+        assert (line.state, line.alarms) == ("waiting", ("Something is gone. Do this.",))
+        found = heartbeat.read("landing")
+        assert found is not None and found.is_at_work is is_at_work and not found.is_ready
+    beat("landing", "ready", {"landed_rows": 1})
+    assert status.line_of("landing", state, {}).alarms == ()
+
+
+def test_the_lag_of_a_topic_that_was_made_anew_is_all_of_it() -> None:
+    stands = {("a", 0): Stand("old", 9, NOW), ("b", 0): Stand("id", 4, NOW)}
+    assert figures.landed(stands, {"a": "new", "b": "id"}) == {("b", 0): 4}
+
+
+def test_operators_can_look_up_every_alarm() -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "operator.md").read_text()
+    code = (Path(__file__).parents[2] / "services" / "landing" / "alarms.py").read_text()
+    names = set(re.findall(r"Alarm\(\s*\"(\w+)\"", code))
+    assert len(names) == 9
+    assert [name for name in names if f"| `{name}` |" not in guide] == []
