@@ -52,6 +52,7 @@ class OwnLake:
 
     folder: Path
     database: str
+    has_tables: bool = False
 
     def open(self) -> duckdb.DuckDBPyConnection:
         return open_lake(
@@ -153,14 +154,16 @@ class Session:
         kafka = KafkaSettings.load()
         self.opened = contextlib.ExitStack()
         connection = self.opened.enter_context(closing(lake.open()))
-        ensure_raw_tables(connection)
+        if not lake.has_tables:
+            ensure_raw_tables(connection)
+            lake.has_tables = True
         self.loader = kind(
             self.opened.enter_context(
                 closing(consumer(kafka, auto_offset_reset="none", enable_auto_commit=False))
             ),
             self.opened.enter_context(closing(admin(kafka))),
             connection,
-            LandingSettings.load(commit_seconds=0.3),
+            LandingSettings.load(commit_seconds=0.2),
             QuarantineSettings.load(),
             topics=topics,
         )

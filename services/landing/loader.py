@@ -76,16 +76,13 @@ class Loader:
         self.fence = Fence(lake)
         self.plan = Plan({}, (), (), {})
         self.planned_at = 0.0
+        self.landed_seq = 0
         self.count_landed = 0
-
-    @property
-    def landed_seq(self) -> int:
-        """Number of the newest commit."""
-        return self.fence.landed_seq
 
     def start(self) -> None:
         """Takes the lake over, then every partition that can go on from where the lake stands."""
         self.fence.take()
+        self.landed_seq = self._newest_landed_seq()
         self.plan = self._plan()
         starts = {TopicPartition(*place): offset for place, offset in self.plan.starts.items()}
         self.consumer.assign(list(starts))
@@ -113,6 +110,12 @@ class Loader:
             if self._may_go_on():
                 log.info("planning anew: what waited may go on")
                 return
+            if self.fence.is_worn:
+                return
+
+    def _newest_landed_seq(self) -> int:
+        rows = self.lake.execute("SELECT coalesce(max(landed_seq), 0) FROM raw.landed_offsets").fetchall()
+        return int(rows[0][0])
 
     def _plan(self) -> Plan:
         self.planned_at = time.monotonic()
@@ -210,7 +213,7 @@ class Loader:
         landed_at = datetime.now(UTC)
         self.lake.begin()
         try:
-            self.fence.pass_through(landed_seq)
+            self.fence.pass_through()
             for raw_table, tables in batch.rows.items():
                 self._insert(raw_table, pa.concat_tables(tables), landed_seq, landed_at)
             self._insert("landed_offsets", self._offsets(batch.next_offsets), landed_seq, landed_at)
@@ -219,7 +222,8 @@ class Loader:
             with contextlib.suppress(duckdb.Error):  # a commit that failed has rolled back already
                 self.lake.rollback()
             raise
-        self.fence.landed_seq = landed_seq
+        self.fence.passed()
+        self.landed_seq = landed_seq
         self.count_landed += batch.count_rows
 
     def _insert(self, raw_table: str, rows: pa.Table, landed_seq: int, landed_at: datetime) -> None:

@@ -38,8 +38,7 @@ OWN_TABLES = {
         alarm VARCHAR, topic VARCHAR, what VARCHAR, to_do VARCHAR, is_raised BOOLEAN,
         told_at TIMESTAMP WITH TIME ZONE
     )""",
-    # With its row from the start: two landings that both add it would have two.
-    "landing_fence": "AS SELECT '' AS session_id, 0::BIGINT AS landed_seq",
+    "landing_fence": "(session_id VARCHAR, count_commits BIGINT)",
 }
 """Landing's own books, beside the rows that it lands."""
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from services.kafka.topics import Topic
+from services.landing import fence
 from services.landing.fence import Fenced
 from services.landing.loader import Loader
 from tests.landings import OwnLake, Session, landed_offsets, own_lake, own_topics, post_records
@@ -62,6 +63,16 @@ def test_whoever_is_overtaken_within_its_commit_is_fenced(lake: OwnLake) -> None
         assert landed_offsets(lake, topics[0]) == {0: [*range(300)]}
         with Session(lake, topics) as again:
             assert list(again.loader.plan.starts.values()) == [300]
+
+
+def test_a_worn_fence_is_made_anew(lake: OwnLake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fence, "COMMITS", 1)
+    with own_topics(1, partitions=1) as topics:
+        for _ in range(2):
+            post_records(topics[0], 1)
+            with Session(lake, topics) as session:
+                assert not session.land()
+        assert landed_offsets(lake, topics[0]) == {0: [0, 1]}
 
 
 def test_a_conflict_with_maintenance_is_no_overtaking(lake: OwnLake) -> None:
