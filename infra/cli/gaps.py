@@ -44,7 +44,7 @@ def run(topic: str | None, *, dry_run: bool) -> None:
         if dry_run:
             return
         accept(lake, gaps)
-    click.echo(f"{len(gaps)} gaps are in raw.landing_gaps. Landing goes on within some seconds.")
+    click.echo(f"Recorded in raw.landing_gaps: {len(gaps)}. Landing goes on within some seconds.")
 
 
 def _gaps(lake: duckdb.DuckDBPyConnection, topic: str | None) -> list[Gap]:
@@ -79,8 +79,8 @@ def _row(gap: Gap) -> Sequence[Any]:
 def _sum(gaps: Sequence[Gap]) -> str:
     count = sum(each.count_missing or 0 for each in gaps)
     unknown = sum(each.count_missing is None for each in gaps)
-    more = f" Of {unknown} partitions nobody can know how many." if unknown else ""
-    return f"{count:,} records are known to be gone.{more}"
+    more = f" How many, nobody can know of some partitions: {unknown}." if unknown else ""
+    return f"Records known to be gone: {count:,}.{more}"
 
 
 @contextmanager
