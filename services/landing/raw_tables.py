@@ -1,6 +1,7 @@
 """The raw tables of the lake, made from the contract: one per landed topic, a column per leaf.
 
-A field that is new in the contract becomes a new column; nothing is ever dropped. What goes into the
+A field that is new in the contract becomes a new column; nothing is ever dropped. Files are by day of
+landing, and in them rows lie by tenant and group or person (decision 0019). What goes into the
 tables is `decode`'s; when it is committed is `loader`'s.
 """
 
@@ -13,6 +14,7 @@ import pyarrow as pa
 
 from services.kafka.topics import Topic, landed_topics
 from services.landing.decode import decode
+from services.runtime.layout import partition_by_day, sort_by
 
 LANDING_COLUMNS = (
     ("topic", "VARCHAR"),
@@ -23,6 +25,15 @@ LANDING_COLUMNS = (
 
 NEVER_LANDED = frozenset({"quarantined_bytes"})
 """Foreign bytes stay on their topic, encrypted, for 7 days; the lake keeps their digest."""
+
+SORTED_BY = {
+    "participation_events": ("tenant_id", "group_ref", "occurred_at"),
+    "group_events": ("tenant_id", "group_ref", "occurred_at"),
+    "outcome_events": ("tenant_id", "participant_ref", "occurred_at"),
+    "study_events": ("tenant_id", "study_code", "occurred_at"),
+    "failed_events": ("tenant_id", "failed_at"),
+}
+"""A history is asked for by whom it is about: its rows lie together in few parts of few files."""
 
 OFFSETS_DDL = """
 CREATE TABLE IF NOT EXISTS raw.landed_offsets (
@@ -48,6 +59,8 @@ def ensure_raw_tables(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute(OFFSETS_DDL)
     for topic in landed_topics():
         _ensure_table(connection, topic)
+        partition_by_day(connection, "raw", str(topic.raw_table), "landed_at")
+        sort_by(connection, "raw", str(topic.raw_table), SORTED_BY[str(topic.raw_table)])
 
 
 def raw_columns(topic: Topic) -> Iterator[tuple[str, str]]:
