@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -88,8 +89,11 @@ class _Work:
     postgres: PostgresSettings
     retention: RetentionSettings
     is_dry_run: bool
-    now: datetime = field(default_factory=lambda: datetime.now(UTC))
     left: list[str] = field(default_factory=list)
+
+    @property
+    def now(self) -> datetime:
+        return datetime.now(UTC)
 
     def rows(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         return self.lake.execute(statement, list(values)).fetchall()
@@ -101,9 +105,12 @@ class _Work:
 
     def despite_conflicts(self, subject: str, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         """Rows of the statement; none, and an entry in `left`, when other writers were always first."""
+        return self.tried(subject, lambda: self.rows(statement, *values))
+
+    def tried(self, subject: str, write: Callable[[], list[tuple[Any, ...]]]) -> list[tuple[Any, ...]]:
         for attempt in range(ATTEMPTS):
             try:
-                return self.rows(statement, *values)
+                return write()
             except (duckdb.TransactionException, duckdb.CatalogException) as conflict:
                 # CatalogException: dbt has just put another table in this one's place.
                 reason = str(conflict).splitlines()[0]
@@ -190,10 +197,10 @@ def _delete_raw(work: _Work) -> int:
         if not {("raw", table), ("staging", staged)} <= present:
             continue
         verb = "SELECT count(*)" if work.is_dry_run else "DELETE"
-        statement = (
-            f"{verb} FROM raw.{table} WHERE landed_at < ? AND (tenant_id, event_id, body_hash) IN "
-            f"(SELECT (tenant_id, event_id, body_hash) FROM staging.{staged})"
-        )
+        statement = f"""
+            {verb} FROM raw.{table} WHERE landed_at < ? AND (tenant_id, event_id, body_hash) IN
+              (SELECT (tenant_id, event_id, body_hash) FROM staging.{staged})
+        """  # noqa: S608  # names are ours
         rows = work.despite_conflicts(f"raw.{table}", statement, cutoff)
         count += sum(row[0] for row in rows)
     return count
@@ -202,14 +209,44 @@ def _delete_raw(work: _Work) -> int:
 def _flush(work: _Work) -> int:
     if work.is_dry_run:
         return 0
-    return sum(
-        row[2]
-        for schema, table in work.tables()
-        for row in work.despite_conflicts(
-            f"{schema}.{table}",
-            f"CALL ducklake_flush_inlined_data('lake', schema_name => '{schema}', table_name => '{table}')",
+    reshaped = set(work.rows(_RESHAPED))
+    count = 0
+    for schema, table in work.tables():
+        call = f"CALL ducklake_flush_inlined_data('lake', schema_name => '{schema}', table_name => '{table}')"
+        flush = (
+            partial(_flush_reshaped, work, call) if (schema, table) in reshaped else partial(work.rows, call)
         )
-    )
+        count += sum(row[2] for row in work.tried(f"{schema}.{table}", flush))
+    return count
+
+
+_RESHAPED = f"""
+  SELECT schemas.schema_name, tables.table_name
+  FROM {METADATA}.ducklake_inlined_data_tables AS places
+  JOIN {METADATA}.ducklake_table AS tables ON tables.table_id = places.table_id
+  JOIN {METADATA}.ducklake_schema AS schemas ON schemas.schema_id = tables.schema_id
+  WHERE tables.end_snapshot IS NULL AND schemas.end_snapshot IS NULL
+  GROUP BY ALL HAVING count(*) > 1
+"""  # noqa: S608  # names are ours
+"""Tables whose columns or layout changed since they were flushed: inlined rows lie in a place per shape."""
+
+
+def _flush_reshaped(work: _Work, call: str) -> list[tuple[Any, ...]]:
+    """The flush drops the places of earlier shapes. A connection that has read the schema before looks there
+    all the same, and breaks (DuckLake of DuckDB 1.5.5), unless the schema has changed since: so, in the same
+    commit, it does.
+    """
+    work.lake.begin()
+    try:
+        rows = work.rows(call)
+        work.lake.execute("CREATE OR REPLACE VIEW raw.schema_has_changed AS SELECT 1 AS one")
+        work.lake.commit()
+    except duckdb.Error:
+        with contextlib.suppress(duckdb.Error):  # a failed commit has ended it already
+            work.lake.rollback()
+        raise
+    work.despite_conflicts("schema", "DROP VIEW IF EXISTS raw.schema_has_changed")
+    return rows
 
 
 def _rewrite(work: _Work) -> int:

@@ -58,9 +58,16 @@ def ensure_raw_tables(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute("CREATE SCHEMA IF NOT EXISTS raw")
     connection.execute(OFFSETS_DDL)
     for topic in landed_topics():
-        _ensure_table(connection, topic)
-        partition_by_day(connection, "raw", str(topic.raw_table), "landed_at")
-        sort_by(connection, "raw", str(topic.raw_table), SORTED_BY[str(topic.raw_table)])
+        # In one commit: DuckLake makes a place for inlined rows of each shape that a table ever had.
+        connection.begin()
+        try:
+            _ensure_table(connection, topic)
+            partition_by_day(connection, "raw", str(topic.raw_table), "landed_at")
+            sort_by(connection, "raw", str(topic.raw_table), SORTED_BY[str(topic.raw_table)])
+        except BaseException:
+            connection.rollback()
+            raise
+        connection.commit()
 
 
 def raw_columns(topic: Topic) -> Iterator[tuple[str, str]]:

@@ -1,7 +1,7 @@
-"""Processes that a test kills: a writer in the middle of its transaction, a maintenance in the middle of a step.
+"""Processes that end by SIGKILL: a writer in its transaction, a maintenance in one of its steps.
 
-`python -m tests.fakes.lake_writer open-transaction` writes files, says so, and waits with its transaction open.
-`python -m tests.fakes.lake_writer maintain STEP MILLISECONDS` ends itself with SIGKILL so long after STEP began.
+`python -m tests.fakes.lake_writer open-transaction` writes files, says so, and waits, its transaction open.
+`python -m tests.fakes.lake_writer maintain STEP MILLISECONDS` kills itself so long after STEP began.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ def test_a_wrong_limit_is_refused_by_name(words: str) -> None:
     minute=st.integers(-1, 40),
 )
 def test_a_moment_means_the_snapshot_of_that_moment_or_none(kept: set[int], minute: int) -> None:
-    """Snapshot n was made at minute n; whatever expired, no older state is passed off as that of the moment."""
+    """Snapshot n was made at minute n. Whatever expired, no older state is passed off as that of then."""
     newest = max(kept)
     found = [Snapshot(n, NOW + timedelta(minutes=n)) for n in sorted(kept)]
     wanted = NOW + timedelta(minutes=minute, seconds=1)
