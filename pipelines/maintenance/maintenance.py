@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -127,7 +127,7 @@ def maintain(
     *,
     is_dry_run: bool = False,
     on_begin: Callable[[str], None] = lambda name: None,
-) -> Iterator[Step]:
+) -> Generator[Step, None, None]:
     """Does each step and yields what it did. A dry run changes nothing.
 
     Raises AlreadyUnderWay, ValueError for a wrong setting, LiveFileTaken, duckdb.Error or psycopg2.Error when

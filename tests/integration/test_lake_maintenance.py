@@ -5,6 +5,7 @@ Each test has a lake of its own on the session's PostgreSQL server.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import random
@@ -256,7 +257,7 @@ def test_it_stops_neither_landing_nor_builds_nor_readers(
         update={"snapshot_hours": 3 * SECOND, "old_file_hours": 3 * SECOND, "orphan_hours": 60 * SECOND}
     )
     rounds: list[dict[str, Step]] = []
-    while len(landed) < 20 and all(each.error is None for each in others):
+    while len(landed) < 12 and all(each.error is None for each in others):
         rounds.append(maintained(retention))
     assert [each.stop() > 0 for each in others] == [True, True, True]
     last = maintained()
@@ -355,20 +356,24 @@ def test_killed_in_any_step_it_leaves_a_right_lake_and_the_next_run_finishes(
             killed += maintenance.wait() == -signal.SIGKILL
         assert lake.execute(FIGURES).fetchall() == figures
     assert killed > len(STEPS) // 2
-    wait_until(is_free, "the killed maintenance's lock is free")
-    last = maintained()["delete orphans"].after
+    last = maintained_when_free()["delete orphans"].after
     assert lake.execute(FIGURES).fetchall() == figures
     # A file of which a few rows are deleted is neither written anew nor merged.
     assert len(live_files(lake)) <= 2 and last.count_snapshots <= 2
     assert files_on_disk(data_path) >= live_files(lake) and last.count_on_disk == last.count_files
 
 
-def is_free() -> bool:
-    try:
-        maintained(is_dry_run=True)
-    except AlreadyUnderWay:
-        return False
-    return True
+def maintained_when_free() -> dict[str, Step]:
+    """PostgreSQL frees the lock of a killed process when it notices that its connection is gone."""
+    steps: dict[str, Step] = {}
+
+    def finishes() -> bool:
+        with contextlib.suppress(AlreadyUnderWay):
+            steps.update(maintained())
+        return bool(steps)
+
+    wait_until(finishes, "the lock of a killed maintenance is free")
+    return steps
 
 
 # --- What may be forgotten --------------------------------------------------------------------------------
@@ -466,7 +471,7 @@ def test_dagsters_job_tells_what_it_did(raw: RawLake, lake: duckdb.DuckDBPyConne
     job = defs.resolve_job_def("maintain_lake")
     result = job.execute_in_process(instance=dg.DagsterInstance.ephemeral())
     (materialization,) = result.asset_materializations_for_node("maintenance__lake")
-    metadata = {name: entry.value for name, entry in materialization.metadata.items()}
+    metadata: dict[str, Any] = {name: entry.value for name, entry in materialization.metadata.items()}
     assert metadata["merge (files merged)"] == 3 and metadata["left_for_next_run"] == 0
     assert metadata["files"] == measure(lake, LakeSettings.load().data_path).count_files
     assert [record.data["step"] for record in metadata["steps"].records] == list(STEPS)
