@@ -9,11 +9,12 @@ from __future__ import annotations
 import dagster as dg
 
 from pipelines.defs.admission import assets as admission
-from pipelines.defs.automation.jobs import build_warehouse, reconcile_live
-from pipelines.defs.automation.schedules import daily_build, hourly_reconciliation
+from pipelines.defs.automation.jobs import build_warehouse, maintain_lake, reconcile_live
+from pipelines.defs.automation.schedules import daily_build, hourly_maintenance, hourly_reconciliation
 from pipelines.defs.automation.sensors import new_data_sensor
 from pipelines.defs.evidence import assets as evidence
 from pipelines.defs.landing import assets as landing
+from pipelines.defs.maintenance import assets as maintenance
 from pipelines.defs.publication import assets as publication
 from pipelines.defs.reconciliation import assets as reconciliation
 from pipelines.defs.resources import Database, Lake
@@ -28,9 +29,10 @@ defs = dg.Definitions(
         publication.release,
         *reconciliation.specs(),
         reconciliation.live_reconciliation,
+        maintenance.lake_maintenance,
     ],
-    jobs=[build_warehouse, reconcile_live],
-    schedules=[daily_build, hourly_reconciliation],
+    jobs=[build_warehouse, reconcile_live, maintain_lake],
+    schedules=[daily_build, hourly_reconciliation, hourly_maintenance],
     sensors=[new_data_sensor],
     resources={"lake": Lake(), "database": Database(), "dbt": transformation.dbt_resource()},
     executor=dg.in_process_executor,

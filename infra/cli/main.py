@@ -104,11 +104,30 @@ def logs(name: str, lines: int, follow: bool) -> None:
 @click.argument("statement", required=False)
 @click.option("--published", is_flag=True, help="Ask the published tables, as an analyst sees them.")
 @click.option("--csv", "as_csv", is_flag=True, help="Comma-separated values instead of a table.")
-def sql(statement: str | None, published: bool, as_csv: bool) -> None:
+@click.option("--as-of", metavar="WHEN", help="Read the lake as it was: a snapshot's number or a time (UTC).")
+@click.option("--snapshots", is_flag=True, help="Show which snapshots --as-of can read.")
+def sql(statement: str | None, published: bool, as_csv: bool, as_of: str | None, snapshots: bool) -> None:
     """Run one STATEMENT on the lake, or read statements until Ctrl-D."""
-    from infra.cli.sql import run
+    from infra.cli.sql import run, show_snapshots
 
-    run(statement, published=published, as_csv=as_csv)
+    if published and (as_of or snapshots):
+        raise click.UsageError("--as-of and --snapshots are about the lake, not about published tables.")
+    if snapshots:
+        show_snapshots(as_csv=as_csv)
+    else:
+        run(statement, published=published, as_csv=as_csv, as_of=as_of)
+
+
+@cli.command()
+@click.option("--dry-run", is_flag=True, help="Only count what would be deleted or expire.")
+def maintain(dry_run: bool) -> None:
+    """Merge the lake's small files, expire snapshots by policy, delete files that nothing names.
+
+    Dagster does this every hour. It runs beside landing, builds and readers; safe to repeat.
+    """
+    from infra.cli.maintain import run
+
+    run(is_dry_run=dry_run)
 
 
 @cli.command()

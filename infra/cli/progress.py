@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.spinner import Spinner
 from rich.table import Table
 
-_AT_REST = ("ready", "stopped")
+_AT_REST = ("ready", "stopped", "done")
 
 
 class Progress:

@@ -15,6 +15,10 @@ from services.runtime.settings import LakeSettings, PostgresSettings
 class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
     """The lake, opened for as long as a step needs it."""
 
+    @property
+    def settings(self) -> LakeSettings:
+        return LakeSettings.load()
+
     @contextmanager
     def open(
         self, *, read_only: bool = False, snapshot: int | None = None

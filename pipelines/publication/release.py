@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import psycopg2.errors
 from psycopg2 import sql
@@ -82,6 +83,18 @@ class Release:
     row_counts: dict[str, int]
 
 
+@dataclass(frozen=True)
+class NamedSnapshot:
+    """A snapshot of the lake that a release or a candidate was computed from."""
+
+    release_id: int
+    lake_snapshot: int
+    released_at: datetime | None
+    """None for a candidate."""
+    is_there: bool
+    """Whether its tables can still be read."""
+
+
 def publish(postgres: PostgresSettings, tables: Sequence[PublishedTable], release_id: int) -> Release:
     """Lets readers see a candidate; repeating it changes nothing. Raises NotApproved, UnknownCandidate."""
     with transaction(postgres) as connection:
@@ -103,6 +116,30 @@ def newest_candidate(postgres: PostgresSettings) -> int | None:
     """Number of the newest candidate, approved or not, released or not. None: there has never been one."""
     with transaction(postgres) as connection:
         return max(numbers_of_schemas(connection), default=None)
+
+
+def named_snapshots(postgres: PostgresSettings) -> list[NamedSnapshot]:
+    """Snapshots of every release that there was and of every candidate that is there."""
+    with transaction(postgres) as connection:
+        there = numbers_of_schemas(connection)
+        released = _released(connection)
+        candidates = {
+            number: (note_of(connection, number)[0].lake_snapshot, None) for number in there - released.keys()
+        }
+    return [
+        NamedSnapshot(number, snapshot, released_at, is_there=number in there)
+        for number, (snapshot, released_at) in (released | candidates).items()
+    ]
+
+
+def _released(connection: Connection) -> dict[int, tuple[int, datetime | None]]:
+    """Snapshot and time of each release; none before the first one."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT to_regclass('evidence.releases') IS NOT NULL")
+        if not (cursor.fetchone() or (False,))[0]:
+            return {}
+        cursor.execute("SELECT release_id, lake_snapshot, released_at FROM evidence.releases")
+        return {number: (snapshot, released_at) for number, snapshot, released_at in cursor.fetchall()}
 
 
 def _prepare(connection: Connection) -> None:

@@ -1,6 +1,7 @@
 """The raw tables of the lake, made from the contract: one per landed topic, a column per leaf.
 
-A field that is new in the contract becomes a new column; nothing is ever dropped. What goes into the
+A field that is new in the contract becomes a new column; nothing is ever dropped. Files are by day of
+landing, and in them rows lie by tenant and group or person (decision 0019). What goes into the
 tables is `decode`'s; when it is committed is `loader`'s.
 """
 
@@ -13,6 +14,7 @@ import pyarrow as pa
 
 from services.kafka.topics import Topic, landed_topics
 from services.landing.decode import decode
+from services.runtime.layout import partition_by_day, sort_by
 
 LANDING_COLUMNS = (
     ("topic", "VARCHAR"),
@@ -42,6 +44,15 @@ OWN_TABLES = {
 }
 """Landing's own books, beside the rows that it lands."""
 
+SORTED_BY = {
+    "participation_events": ("tenant_id", "group_ref", "occurred_at"),
+    "group_events": ("tenant_id", "group_ref", "occurred_at"),
+    "outcome_events": ("tenant_id", "participant_ref", "occurred_at"),
+    "study_events": ("tenant_id", "study_code", "occurred_at"),
+    "failed_events": ("tenant_id", "failed_at"),
+}
+"""A history is asked for by whom it is about: its rows lie together in few parts of few files."""
+
 _SCALARS = {
     pa.string(): "VARCHAR",
     pa.int64(): "BIGINT",
@@ -59,7 +70,16 @@ def ensure_raw_tables(connection: duckdb.DuckDBPyConnection) -> None:
     for name, definition in OWN_TABLES.items():
         connection.execute(f"CREATE TABLE IF NOT EXISTS raw.{name} {definition}")
     for topic in landed_topics():
-        _ensure_table(connection, topic)
+        # In one commit: DuckLake makes a place for inlined rows of each shape that a table ever had.
+        connection.begin()
+        try:
+            _ensure_table(connection, topic)
+            partition_by_day(connection, "raw", str(topic.raw_table), "landed_at")
+            sort_by(connection, "raw", str(topic.raw_table), SORTED_BY[str(topic.raw_table)])
+        except BaseException:
+            connection.rollback()
+            raise
+        connection.commit()
 
 
 def raw_columns(topic: Topic) -> Iterator[tuple[str, str]]:

@@ -8,11 +8,27 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import duckdb
 
 from services.runtime.settings import LakeSettings, PostgresSettings
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A state of the lake that can still be read."""
+
+    number: int
+    made_at: datetime
+
+
+class SnapshotGone(Exception):
+    """The lake cannot be read as it was then: that state has expired, or there never was one."""
+
 
 EXTENSION_PACKAGES = ("duckdb_extension_ducklake", "duckdb_extension_postgres_scanner")
 
@@ -85,3 +101,29 @@ def current_snapshot(connection: duckdb.DuckDBPyConnection) -> int:
     """Number of the newest snapshot of the attached lake."""
     rows = connection.execute("SELECT max(snapshot_id) FROM ducklake_snapshots('lake')").fetchall()
     return int(rows[0][0])
+
+
+def snapshots(connection: duckdb.DuckDBPyConnection) -> list[Snapshot]:
+    """What `open_lake(snapshot=…)` can read, oldest first."""
+    rows = connection.execute(
+        "SELECT snapshot_id, snapshot_time FROM ducklake_snapshots('lake') ORDER BY snapshot_id"
+    ).fetchall()
+    return [Snapshot(*row) for row in rows]
+
+
+def snapshot_of(found: Sequence[Snapshot], wanted: int | datetime) -> int:
+    """The snapshot of that number, or the newest one of that moment. Raises SnapshotGone."""
+    numbers = {each.number for each in found}
+    if isinstance(wanted, int):
+        if wanted in numbers:
+            return wanted
+        never = wanted > max(numbers)
+        raise SnapshotGone(f"Snapshot {wanted} {'has not been made yet' if never else 'has expired'}.")
+    earlier = [each for each in found if each.made_at <= wanted]
+    if not earlier:
+        raise SnapshotGone(f"Of {wanted:%Y-%m-%d %H:%M:%S} UTC there is no snapshot any more.")
+    # Numbers have no gaps but those of expired snapshots: one of them may have been the newest at the time.
+    newest = earlier[-1].number
+    if newest + 1 not in numbers and newest != found[-1].number:
+        raise SnapshotGone(f"The snapshot of {wanted:%Y-%m-%d %H:%M:%S} UTC has expired.")
+    return newest

@@ -111,6 +111,28 @@ class LakeSettings(_Fragment):
     """DuckDB's extensions, copied from their wheels so that nothing is downloaded."""
     threads: int = 2
     memory_limit: str = "2GB"
+    target_file_mib: int = Field(default=128, ge=1)
+    """Maintenance merges files up to about this size: what can be sorted within the memory limit."""
+
+
+class RetentionSettings(_Fragment):
+    """How long the lake keeps what is no longer current. Maintenance obeys them: `pipelines.maintenance`."""
+
+    model_config = SettingsConfigDict(env_prefix="CIRCLES_RETENTION_", extra="ignore", frozen=True)
+
+    snapshot_hours: float = Field(default=48.0, ge=0)
+    """How long the lake can be read as it was at any moment."""
+    release_days: int = Field(default=90, ge=0)
+    """How long the snapshot of each day's last release is kept. Of releases and candidates whose tables are
+    still in PostgreSQL it is kept in any case."""
+    old_file_hours: float = Field(default=6.0, ge=0)
+    """How long a file stays on disk after nothing names it. Longer than the longest query: it may read it."""
+    orphan_hours: float = Field(default=24.0, ge=0)
+    """How old a file is that no snapshot ever named before it is deleted. Longer than the longest
+    transaction, whose files look like this until it commits."""
+    raw_days: str = ""
+    """Of some raw tables how many days of landing are kept, as `participation_events=730,outcome_events=730`.
+    Older rows are deleted once they are staged. Empty: all for ever."""
 
 
 class IngestionSettings(_Fragment):

@@ -1,0 +1,57 @@
+"""How the rows of a lake's table lie in its files: partitions, and order within them.
+
+DuckLake keeps both in its catalog and obeys them whenever it writes a file: at an insert, when inlined rows
+are flushed, when files are merged. Which table lies how is decided by who makes the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import duckdb
+
+METADATA = "__ducklake_metadata_lake"
+"""DuckDB's name of the catalog's own tables, once the lake is attached as `lake`."""
+
+_TABLE = f"""
+  JOIN {METADATA}.ducklake_table AS tables ON tables.table_id = found.table_id AND tables.end_snapshot IS NULL
+  JOIN {METADATA}.ducklake_schema AS schemas
+    ON schemas.schema_id = tables.schema_id AND schemas.end_snapshot IS NULL
+  WHERE found.end_snapshot IS NULL AND schemas.schema_name = ? AND tables.table_name = ?
+"""
+
+_PARTITIONS = f"""
+  SELECT parts.transform, columns.column_name FROM {METADATA}.ducklake_partition_info AS found
+  JOIN {METADATA}.ducklake_partition_column AS parts ON parts.partition_id = found.partition_id
+  JOIN {METADATA}.ducklake_column AS columns ON columns.table_id = found.table_id
+    AND columns.column_id = parts.column_id AND columns.end_snapshot IS NULL
+  {_TABLE} ORDER BY parts.partition_key_index
+"""  # noqa: S608  # names are ours
+
+_ORDER = f"""
+  SELECT keys.expression FROM {METADATA}.ducklake_sort_info AS found
+  JOIN {METADATA}.ducklake_sort_expression AS keys ON keys.sort_id = found.sort_id
+  {_TABLE} ORDER BY keys.sort_key_index
+"""  # noqa: S608  # names are ours
+
+
+def partition_by_day(lake: duckdb.DuckDBPyConnection, schema: str, table: str, column: str) -> None:
+    """Files written from now on hold rows of one day of `column`, in UTC. Safe to repeat."""
+    wanted = [("year", column), ("month", column), ("day", column)]  # DuckLake's day is the day of a month
+    if _is_ducklake(lake) and lake.execute(_PARTITIONS, [schema, table]).fetchall() != wanted:
+        keys = ", ".join(f"{transform}({name})" for transform, name in wanted)
+        lake.execute(f"ALTER TABLE {schema}.{table} SET PARTITIONED BY ({keys})")
+
+
+def sort_by(lake: duckdb.DuckDBPyConnection, schema: str, table: str, columns: Sequence[str]) -> None:
+    """Rows in files written from now on are ordered by `columns`. Safe to repeat."""
+    # A change of the order is a change of the schema, and files of different schemas are never merged:
+    # it must not be made again each time.
+    if _is_ducklake(lake) and lake.execute(_ORDER, [schema, table]).fetchall() != [(c,) for c in columns]:
+        lake.execute(f"ALTER TABLE {schema}.{table} SET SORTED BY ({', '.join(columns)})")
+
+
+def _is_ducklake(lake: duckdb.DuckDBPyConnection) -> bool:
+    """Tests of what stands in the tables use a database without files."""
+    rows = lake.execute("SELECT type FROM duckdb_databases() WHERE database_name = 'lake'").fetchall()
+    return rows == [("ducklake",)]
