@@ -14,6 +14,7 @@ import click
 
 from infra.cli.keys import keys
 from infra.cli.safeguarding import safeguarding
+from infra.cli.slices import slices
 
 _MOMENT = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"])
 _PORT_NAMES = ("kafka", "kafka-controller", "postgres", "ingestion", "dagster", "dagster-code")
@@ -165,6 +166,7 @@ def demo(keep: bool, events: int) -> None:
 
 cli.add_command(keys)
 cli.add_command(safeguarding)
+cli.add_command(slices)
 
 
 def main() -> None:

@@ -48,14 +48,14 @@ def _print(answer: Answer, as_csv: bool) -> None:
     (print_csv if as_csv else print_table)(columns, rows)
 
 
-def open_lake() -> Any:
-    """A connection to the lake that changes nothing. Raises StackError when its catalog is away."""
+def open_lake(*, read_only: bool = True) -> Any:
+    """A connection to the lake. Raises StackError when its catalog is away."""
     import duckdb
 
     from services.runtime import lake
 
     try:
-        return lake.open_lake(read_only=True)
+        return lake.open_lake(read_only=read_only)
     except duckdb.Error as error:
         raise StackError(
             f"The lake cannot be opened: {_first_line(error)}",

@@ -32,8 +32,10 @@ from circles.common.v1.common_pb2 import (
 from circles.failures.v1 import failed_event_pb2
 from circles.outcomes.v1.outcome_event_pb2 import CONSENT_SCOPE_RESEARCH
 from circles.participation.v1.participation_event_pb2 import ParticipationEvent
+from click.testing import CliRunner
 from scipy import stats
 
+from infra.cli.main import cli
 from infra.provisioning.databases import provision
 from pipelines.defs.transformation import project
 from pipelines.evidence.controlled_comparison import controlled_comparison
@@ -43,7 +45,7 @@ from pipelines.evidence.rows import TABLES
 from pipelines.publication.candidate import provenance, write_candidate
 from pipelines.publication.disclosure import control
 from pipelines.publication.release import NotApproved, publish
-from pipelines.quality.admission import release
+from pipelines.quality.admission import UnknownSlice, blocked_slices, reject, release
 from pipelines.quality.reconciliation import LIVE
 from services.runtime.lake import open_lake
 from services.runtime.settings import PostgresSettings, ReaderSettings
@@ -76,6 +78,16 @@ BAD = participation(
 def _answer(name: str, total: float) -> Any:
     answered = {"instrument": "our-own-scale", "instrument_version": "1", "total": total}
     return outcome(name, at=START, participant="surveyed", questionnaire_answered=answered)
+
+
+REJECTED = [
+    participation(
+        "worse", name, at=START, group="worse-g", participant="worse-p",
+        session_attended={"session_ref": "worse-s", "minutes": minutes},
+    )
+    for name, minutes in (("once", 5000), ("twice", 20), ("copied", 20))
+]  # fmt: skip
+"""Of a slice that an operator rejects; the last one comes in by another slice as well."""
 
 
 DEFERRED = [_answer(f"deferred-{i}", total=i) for i in range(1, 4)]
@@ -160,6 +172,7 @@ def first(warehouse: Warehouse) -> dg.ExecuteInProcessResult:
         again = [*GOOD[:10], _with_another_body(GOOD[3])]
         raw.land("participation_events", again, tenant="good", data_class=DATA_CLASS_SYNTHETIC)
         raw.land("participation_events", [BAD], tenant="bad", data_class=DATA_CLASS_SYNTHETIC)
+        raw.land("participation_events", REJECTED, tenant="worse", data_class=DATA_CLASS_SYNTHETIC)
         _land_regrets(raw)
         raw.land_failures([_set_aside(7), _set_aside(7), _set_aside(8)])
         # A partner repeats a deferred event; another one is in conflict with an event that came in.
@@ -179,7 +192,7 @@ class Before:
 
 @pytest.fixture(scope="module")
 def second(warehouse: Warehouse, first: dg.ExecuteInProcessResult) -> Before:
-    """The second build: copies, a retraction, a withdrawn consent, and the bad slice let through."""
+    """The second build: copies, a retraction, a withdrawn consent; of two bad slices one is let through."""
     before = Before(
         warehouse.published("SELECT * FROM evidence.releases")[-1],
         int(warehouse.lake("SELECT count(*) FROM staging.stg_participation__events")[0][0]),
@@ -201,10 +214,19 @@ def second(warehouse: Warehouse, first: dg.ExecuteInProcessResult) -> Before:
         events = [*GOOD, taken_back]
         raw.land("participation_events", events, tenant="good", data_class=DATA_CLASS_SYNTHETIC)
         raw.land("outcome_events", [withdrawn], tenant="clinic-large", data_class=DATA_CLASS_LIVE)
-        rows = lake.execute("SELECT slice_id FROM admission.slices WHERE verdict = 'blocked'").fetchall()
-        release(lake, warehouse.postgres, rows[0][0], "a session that went on for days")
+        raw.land("participation_events", REJECTED[2:], tenant="worse", data_class=DATA_CLASS_SYNTHETIC)
+        number = {each.tenant_id: each.slice_id for each in blocked_slices(lake)}
+    _circles("slices", "release", str(number["bad"]), "--yes", "--note", "a session that went on for days")
+    _circles("slices", "reject", str(number["worse"]), "--yes", "--note", "the partner posts it again")
     warehouse.build()
     return before
+
+
+def _circles(*arguments: str) -> str:
+    """What the command says, with the settings of this process."""
+    result = CliRunner().invoke(cli, arguments)
+    assert result.exit_code == 0, result.output
+    return result.output
 
 
 def _land_public(raw: RawLake) -> None:
@@ -333,8 +355,13 @@ class TestFirstBuild:
     def test_a_bad_slice_is_blocked_with_its_reason_and_stops_nobody_else(
         self, warehouse: Warehouse, first: dg.ExecuteInProcessResult
     ) -> None:
-        verdicts = warehouse.lake("SELECT tenant_id, reason FROM admission.slices WHERE verdict = 'blocked'")
-        assert verdicts == [("bad", "session_attended__minutes_is_in_range: 1 of 1 rows")]
+        verdicts = warehouse.lake(
+            "SELECT tenant_id, reason FROM admission.slices WHERE verdict = 'blocked' ORDER BY tenant_id"
+        )
+        assert verdicts == [
+            ("bad", "session_attended__minutes_is_in_range: 1 of 1 rows"),
+            ("worse", "session_attended__minutes_is_in_range: 1 of 3 rows"),
+        ]
 
     def test_the_blocked_slice_is_a_warning_at_its_rule(self, first: dg.ExecuteInProcessResult) -> None:
         broken = [each for each in first.get_asset_check_evaluations() if not each.passed]
@@ -430,8 +457,8 @@ class TestFirstBuild:
 class TestSecondBuild:
     def test_only_what_is_new_is_staged(self, warehouse: Warehouse, second: Before) -> None:
         staged = warehouse.lake("SELECT count(*) FROM staging.stg_participation__events")[0][0]
-        retraction_and_released_event = 2
-        assert staged == second.staged + retraction_and_released_event
+        retraction_released_event_and_copy = 3
+        assert staged == second.staged + retraction_released_event_and_copy
 
     def test_a_retracted_event_is_in_staging_and_in_no_mart(
         self, warehouse: Warehouse, second: Before
@@ -447,6 +474,38 @@ class TestSecondBuild:
             "SELECT attended_minutes FROM staging.stg_participation__events WHERE tenant_id = 'bad'"
         )
         assert staged == [(5000,)]
+
+    def test_a_rejected_slice_stays_out_and_its_events_count_as_failed(
+        self, warehouse: Warehouse, second: Before
+    ) -> None:
+        """But for the event of which another slice had a copy."""
+        staged = warehouse.lake(
+            "SELECT event_id FROM staging.stg_participation__events WHERE tenant_id = 'worse'"
+        )
+        assert staged == [(REJECTED[2].event_id,)]
+        failed = warehouse.lake(
+            "SELECT event_id, stage, reason, detail FROM staging.stg_failures__failed_events "
+            "WHERE tenant_id = 'worse'"
+        )
+        why = ("admission", "rejected", "session_attended__minutes_is_in_range: 1 of 3 rows")
+        assert sorted(failed) == sorted((each.event_id, *why) for each in REJECTED[:2])
+
+    def test_what_an_operator_decided_is_in_the_ledger_and_decided_once(
+        self, warehouse: Warehouse, second: Before
+    ) -> None:
+        with closing(open_lake()) as lake:
+            decided = {each.tenant_id: each for each in blocked_slices(lake, decided=True)}
+            assert blocked_slices(lake) == []
+            for tenant, state in (("bad", "released"), ("worse", "rejected")):
+                assert decided[tenant].state == state
+                with pytest.raises(UnknownSlice, match=f"is {state} already"):
+                    reject(lake, warehouse.postgres, decided[tenant].slice_id, "")
+            with pytest.raises(UnknownSlice, match="no blocked slice"):
+                release(lake, warehouse.postgres, 10_000, "")
+        assert _circles("slices") == "No slice is blocked.\n"
+        assert "worse" in _circles("slices", "--all")
+        assert decided["bad"].note == "a session that went on for days"
+        assert decided["bad"].since > START
 
     def test_the_same_copies_make_no_new_conflicts(self, warehouse: Warehouse, second: Before) -> None:
         count = warehouse.lake(
