@@ -8,6 +8,7 @@ blocked slice is a further row of the ledger. Rules stand in `suites`; nothing h
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import re
 from collections.abc import Iterator, Sequence
@@ -17,6 +18,7 @@ from datetime import UTC, datetime
 import duckdb
 import pandas as pd
 
+from pipelines.quality import results
 from pipelines.quality.expectations import RuleResult, check
 from pipelines.quality.rules import Suite
 from pipelines.quality.suites import RAW_SUITES
@@ -151,12 +153,21 @@ def newest_pending(lake: duckdb.DuckDBPyConnection) -> int | None:
     return max(waiting, default=None)
 
 
-def admit(lake: duckdb.DuckDBPyConnection, postgres: PostgresSettings, raw_table: str) -> list[Judged]:
-    """Judges all pending slices of a raw table and records the verdicts, in one commit."""
+def admit(
+    lake: duckdb.DuckDBPyConnection, postgres: PostgresSettings, raw_table: str, run_id: str
+) -> list[Judged]:
+    """Judges all pending slices of a raw table and records the verdicts, in one commit.
+
+    The results come first: a verdict without them could not be explained, results without a verdict are
+    followed by those of the next run.
+    """
+    suite = RAW_SUITES[raw_table]
     with _only_one(postgres):
         ensure_ledger(lake)
-        judged = [_judge(lake, each, RAW_SUITES[raw_table]) for each in pending_slices(lake, raw_table)]
-        _record(lake, judged)
+        judged = [_judge(lake, each, suite) for each in pending_slices(lake, raw_table)]
+        numbered = _numbered(lake, judged)
+        results.record(postgres, run_id, [_checked(each, number, suite) for each, number in numbered])
+        _record(lake, numbered)
     return judged
 
 
@@ -240,7 +251,7 @@ def _judge(lake: duckdb.DuckDBPyConnection, pending: Slice, suite: Suite) -> Jud
     except Exception as error:
         # Whatever broke, it must not stop the other tenants, and it is no verdict on these rows.
         log.exception("the check of a slice of %s broke", pending.raw_table)
-        return Judged(pending, (), problem=type(error).__name__)
+        return Judged(pending, (), problem=f"the check broke: {type(error).__name__}")
 
 
 def _read(lake: duckdb.DuckDBPyConnection, pending: Slice, suite: Suite) -> pd.DataFrame:
@@ -263,13 +274,30 @@ def _columns_of(lake: duckdb.DuckDBPyConnection, schema: str, table: str) -> set
     return {row[0] for row in rows}
 
 
-def _record(lake: duckdb.DuckDBPyConnection, judged: Sequence[Judged]) -> None:
-    first = _next_number(lake)
+def _numbered(lake: duckdb.DuckDBPyConnection, judged: Sequence[Judged]) -> list[tuple[Judged, int | None]]:
+    """Each with the number of its verdict. None: it has no verdict."""
+    numbers = itertools.count(_next_number(lake))
+    return [(each, next(numbers) if each.verdict else None) for each in judged]
+
+
+def _checked(judged: Judged, number: int | None, suite: Suite) -> results.Checked:
+    broke = RuleResult("check_can_be_run", False, judged.slice.count_rows, problem=judged.problem)
+    return results.Checked(
+        "admission",
+        suite.name,
+        judged.results or (broke,),
+        tenant_id=judged.slice.tenant_id,
+        slice_id=number,
+        landings=(judged.slice.first_landed_seq, judged.slice.last_landed_seq),
+    )
+
+
+def _record(lake: duckdb.DuckDBPyConnection, numbered: Sequence[tuple[Judged, int | None]]) -> None:
     checked_at = datetime.now(UTC)
-    decided = [each for each in judged if each.verdict]
     rows = [
-        (first + i, *_coordinates(each.slice), each.verdict, each.reason, each.slice.raw_table, checked_at)
-        for i, each in enumerate(decided)
+        (number, *_coordinates(each.slice), each.verdict, each.reason, each.slice.raw_table, checked_at)
+        for each, number in numbered
+        if number is not None
     ]
     if rows:
         lake.begin()

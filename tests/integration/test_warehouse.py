@@ -46,7 +46,10 @@ from pipelines.publication.candidate import provenance, write_candidate
 from pipelines.publication.disclosure import control
 from pipelines.publication.release import NotApproved, publish
 from pipelines.quality.admission import UnknownSlice, blocked_slices, reject, release
+from pipelines.quality.expectations import RuleResult
 from pipelines.quality.reconciliation import LIVE
+from pipelines.quality.results import Checked, record
+from pipelines.quality.suites import RAW_SUITES
 from services.runtime.lake import open_lake
 from services.runtime.settings import PostgresSettings, ReaderSettings
 from tests.fakes.histories import (
@@ -685,6 +688,150 @@ class TestReconciliation:
 
 def _owner(postgres: PostgresSettings) -> Any:
     return psycopg2.connect(postgres.dsn(postgres.database_published))
+
+
+class TestResults:
+    """The rows of `quality`, as operators and analysts see them."""
+
+    def test_every_expectation_of_every_slice_and_table_is_a_row(
+        self, warehouse: Warehouse, first: dg.ExecuteInProcessResult
+    ) -> None:
+        rows = self.seen_by_operators(warehouse, first.run_id)
+        slices = warehouse.lake("SELECT count(*) FROM admission.slices WHERE raw_table = 'study_events'")
+        of_studies = [row for row in rows if row["suite"] == "study_events"]
+        assert len(of_studies) == slices[0][0] * len(RAW_SUITES["study_events"].rules)
+        assert {row["suite"] for row in rows if row["stage"] == "evidence"} == {
+            f"evidence.{name}" for name in TABLES
+        }
+        (broken,) = [row for row in rows if not row["success"] and row["tenant_id"] == "bad"]
+        assert (broken["expectation"], broken["severity"]) == (
+            "session_attended__minutes_is_in_range", "block",
+        )  # fmt: skip
+        assert (broken["count_rows"], broken["count_unexpected"], broken["observed_value"]) == (1, 1, "5000")
+        verdicts = warehouse.lake(
+            f"SELECT verdict FROM admission.slices WHERE slice_id = {broken['slice_id']}"
+        )
+        assert verdicts == [("blocked",)]
+
+    def test_no_row_holds_an_identifier(self, warehouse: Warehouse, second: Before) -> None:
+        rows = self.seen_by_operators(warehouse)
+        text = repr([{**row, "run_id": ""} for row in rows])
+        events = [*GOOD, *REJECTED, BAD]
+        known = {each.event_id for each in events} | {each.participant_ref for each in events}
+        assert not [each for each in known if each and each in text]
+
+    def test_an_analyst_sees_counts_without_tenants(
+        self, warehouse: Warehouse, first: dg.ExecuteInProcessResult
+    ) -> None:
+        (row,) = warehouse.published(
+            "SELECT * FROM quality.expectation_summary WHERE run_id = %s AND suite = 'participation_events' "
+            "AND expectation = 'session_attended__minutes_is_in_range'",
+            first.run_id,
+        )
+        assert row["count_failed"] == 2
+        assert row["count_checked"] > 2
+        assert "tenant_id" not in row
+        with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+            warehouse.published("SELECT * FROM quality.expectation_results")
+
+    def test_a_check_that_breaks_is_a_row_and_a_failed_check_and_no_verdict(
+        self, warehouse: Warehouse, second: Before, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from pipelines.definitions import defs
+        from pipelines.quality import admission
+
+        def breaks(*_: Any) -> pd.DataFrame:
+            raise RuntimeError("words with a value in them")
+
+        with closing(open_lake()) as lake:
+            raw = RawLake(lake)
+            raw.land("group_events", [anything("group_events", "x")], tenant="t", data_class=DATA_CLASS_LIVE)
+        monkeypatch.setattr(admission, "_read", breaks)
+        result = defs.resolve_job_def("build_warehouse").execute_in_process(
+            instance=dg.DagsterInstance.ephemeral(),
+            asset_selection=[dg.AssetKey(["admission", "group_events"])],
+        )
+        checks = result.get_asset_check_evaluations()
+        assert checks
+        assert {(each.passed, each.severity.value) for each in checks} == {(False, "ERROR")}
+        (row,) = self.seen_by_operators(warehouse, result.run_id)
+        assert (row["expectation"], row["success"], row["severity"]) == ("check_can_be_run", False, "block")
+        assert row["problem"] == "the check broke: RuntimeError"
+        assert row["slice_id"] is None
+        assert warehouse.lake("SELECT count(*) FROM admission.slices WHERE tenant_id = 't'") == [(0,)]
+
+    def test_what_is_old_is_forgotten(self, warehouse: Warehouse, second: Before) -> None:
+        postgres = warehouse.postgres
+        passed, failed = RuleResult("passed", True, 1), RuleResult("failed", False, 1, 1)
+        for run_id in ("old", "older", "new"):
+            record(postgres, run_id, [Checked("health", "of-a-test", [passed, failed])])
+            days = {"old": 8, "older": 91, "new": 0}[run_id]
+            with closing(_owner(postgres)) as connection, connection, connection.cursor() as cursor:
+                cursor.execute(
+                    "UPDATE quality.expectation_results SET checked_at = now() - %s * interval '1 day' "
+                    "WHERE run_id = %s",
+                    (days, run_id),
+                )
+        record(postgres, "newer", [Checked("health", "of-a-test", [passed])])
+        kept = [
+            (row["run_id"], row["expectation"])
+            for row in self.seen_by_operators(warehouse)
+            if row["suite"] == "of-a-test"
+        ]
+        assert sorted(kept) == [("new", "failed"), ("new", "passed"), ("newer", "passed"), ("old", "failed")]
+
+    def seen_by_operators(self, warehouse: Warehouse, run_id: str | None = None) -> list[dict[str, Any]]:
+        readers = ReaderSettings.load()
+        return rows_for(
+            warehouse.postgres,
+            readers.operator_user,
+            readers.operator_password,
+            "SELECT * FROM quality.expectation_results WHERE coalesce(run_id = %s, true)",
+            (run_id,),
+        )
+
+
+class TestHealth:
+    def test_lag_failed_events_and_clocks_are_checked(self, warehouse: Warehouse, second: Before) -> None:
+        from pipelines.definitions import defs
+        from pipelines.defs.health.checks import CHECKS
+
+        ahead = outcome(
+            "ahead", at=datetime.now(UTC) + timedelta(minutes=2), participant="fast",
+            consent_withdrawn={"scope": CONSENT_SCOPE_RESEARCH},
+        )  # fmt: skip
+        with closing(open_lake()) as lake:
+            RawLake(lake).land("outcome_events", [ahead], tenant="fast-clock", data_class=DATA_CLASS_LIVE)
+        result = defs.resolve_job_def("check_health").execute_in_process(
+            instance=dg.DagsterInstance.ephemeral()
+        )
+        found = {each.asset_key: each for each in result.get_asset_check_evaluations()}
+        assert set(found) == set(CHECKS)
+        red = {key.path[-1]: each for key, each in found.items() if not each.passed}
+        assert set(red) == {"outcome_events", "failed_events"}
+        assert {each.severity.value for each in red.values()} == {"WARN"}
+        clocks: Any = red["outcome_events"].metadata["tenants"].value
+        fast = {each["tenant_id"]: each for each in clocks}["fast-clock"]
+        assert (fast["count_events"], fast["count_from_future"]) == (1, 1)
+        assert fast["median_seconds"] < 0
+        failed: Any = red["failed_events"].metadata["tenants"].value
+        counts = {each["tenant_id"]: (each["count_failed"], each["count_events"]) for each in failed}
+        # Of three deferred events one came in, one conflicts with the fourth, one waits.
+        assert counts["surveyor"] == (2, 4)
+        assert counts["worse"] == (2, 3)
+
+    def test_a_check_that_cannot_ask_kafka_has_failed(
+        self, warehouse: Warehouse, second: Before, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from pipelines.definitions import defs
+        from pipelines.defs.health.checks import LANDING
+
+        monkeypatch.setenv("CIRCLES_KAFKA_BOOTSTRAP", "127.0.0.1:9")
+        result = defs.resolve_job_def("check_health").execute_in_process(
+            instance=dg.DagsterInstance.ephemeral()
+        )
+        of_landing = [each for each in result.get_asset_check_evaluations() if each.check_name == LANDING]
+        assert {(each.passed, each.severity.value) for each in of_landing} == {(False, "ERROR")}
 
 
 class TestReaders:

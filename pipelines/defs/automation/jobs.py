@@ -1,4 +1,5 @@
-"""The jobs: one builds the warehouse from the raw tables to the release, one compares live figures with it.
+"""The jobs: one builds the warehouse from the raw tables to the release, one compares live figures with it,
+one looks whether what lands is healthy.
 
 What starts them stands beside this.
 """
@@ -7,11 +8,14 @@ from __future__ import annotations
 
 import dagster as dg
 
+from pipelines.defs.health.checks import checks as health_checks
 from pipelines.defs.reconciliation.assets import RECONCILIATION
 
 build_warehouse = dg.define_asset_job(
     "build_warehouse",
-    selection=dg.AssetSelection.all() - dg.AssetSelection.assets(RECONCILIATION),
+    selection=dg.AssetSelection.all()
+    - dg.AssetSelection.assets(RECONCILIATION)
+    - dg.AssetSelection.checks(health_checks),
     description="Admits what has landed, builds staging to marts, computes evidence and releases it.",
     # One process: each of its own would import Great Expectations again, which takes longer than the work.
     executor_def=dg.in_process_executor,
@@ -21,5 +25,12 @@ reconcile_live = dg.define_asset_job(
     "reconcile_live",
     selection=dg.AssetSelection.assets(RECONCILIATION),
     description="Computes each live figure again from the lake, and says which differ and why.",
+    executor_def=dg.in_process_executor,
+)
+
+check_health = dg.define_asset_job(
+    "check_health",
+    selection=dg.AssetSelection.checks(health_checks),
+    description="Lag of landing, share of failed events, partners' clocks.",
     executor_def=dg.in_process_executor,
 )

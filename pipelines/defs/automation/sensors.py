@@ -4,19 +4,12 @@ import dagster as dg
 import duckdb
 
 from pipelines.defs.automation.jobs import build_warehouse
+from pipelines.defs.automation.unfinished import has_unfinished_run
 from pipelines.defs.resources import Lake
 from pipelines.quality.admission import newest_pending
 
 SECONDS = 15
 """Shortest time between two looks."""
-
-UNFINISHED = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
 
 
 @dg.sensor(
@@ -26,7 +19,7 @@ UNFINISHED = [
     description="Starts build_warehouse when rows have landed that await admission.",
 )
 def new_data_sensor(context: dg.SensorEvaluationContext, lake: Lake) -> dg.RunRequest | dg.SkipReason:
-    if _is_under_way(context.instance):
+    if has_unfinished_run(context.instance, build_warehouse.name):
         return dg.SkipReason("A run is queued or under way; it, or the next look, takes what is new.")
     try:
         with lake.open() as connection:
@@ -40,8 +33,3 @@ def new_data_sensor(context: dg.SensorEvaluationContext, lake: Lake) -> dg.RunRe
         return dg.SkipReason(f"Landing {newest} has been tried already.")
     context.update_cursor(str(newest))
     return dg.RunRequest(tags={"circles/landed_seq": str(newest)})
-
-
-def _is_under_way(instance: dg.DagsterInstance) -> bool:
-    found = instance.get_runs(dg.RunsFilter(job_name=build_warehouse.name, statuses=UNFINISHED), limit=1)
-    return bool(found)
