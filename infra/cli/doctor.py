@@ -36,8 +36,6 @@ def _print(name: str, finding: Finding) -> None:
 
 def _summary(states: list[str]) -> str:
     problems, warnings = states.count(PROBLEM), states.count(WARNING)
-    if not problems and not warnings:
-        return "Nothing is wrong."
-    return (
-        f"{problems} problems, {warnings} warnings. Begin with the first problem: others may follow from it."
-    )
+    if problems:
+        return f"Problems: {problems}. Begin with the first: others may follow from it."
+    return f"Nothing is wrong. Warnings: {warnings}."

@@ -65,7 +65,7 @@ def test_the_doctor_finds_no_problem_in_what_runs(stack: Stack) -> None:
     found = {each["question"]: each for each in json.loads(result.stdout)}
     assert result.returncode == 0, result.stdout
     assert "dagster-daemon" in found["processes"]["found"]
-    well = ("private files", "ports", "Kafka", "PostgreSQL", "clock", "lake", "lags", "runs", "snapshots")
+    well = ("private files", "ports", "Kafka", "PostgreSQL", "clock", "lake", "lags", "snapshots")
     assert {name: found[name]["state"] for name in well} == dict.fromkeys(well, "ok")
 
 

@@ -126,5 +126,5 @@ def test_a_stack_that_is_down_is_explained(home: Path, monkeypatch: pytest.Monke
     for name in ("lake", "lags", "slices", "snapshots", "verdicts"):
         assert found[name]["found"].startswith("cannot be asked without")
     page = CliRunner().invoke(cli, ["doctor"]).output
-    assert "Begin with the first problem" in page
+    assert "Begin with the first" in page
     assert "Traceback" not in page
