@@ -71,16 +71,15 @@ def _cells(each: Any) -> list[Any]:
 
 def _confirm(slice_id: int, note: str, question: str) -> None:
     """Says what the slice is, and asks, unless there is no question."""
-    from pipelines.quality.admission import check_note
+    from pipelines.quality.admission import UnknownSlice, check_note
 
     with _explained():
         check_note(note)
-    for each in _blocked(with_decided=True):
-        if each.slice_id == slice_id:
-            click.echo(
-                f"{each.count_rows} rows of raw.{each.raw_table}, tenant {each.tenant_id or '(unknown)'}."
-            )
-            click.echo(f"{each.state.capitalize()}: {each.reason}")
+        found = {each.slice_id: each for each in _blocked(with_decided=True)}.get(slice_id)
+        if found is None:
+            raise UnknownSlice(f"There is no blocked slice {slice_id}")
+    click.echo(f"{found.count_rows} rows of raw.{found.raw_table}, tenant {found.tenant_id or '(unknown)'}.")
+    click.echo(f"{found.state.capitalize()}: {found.reason}")
     if question:
         click.confirm(question, abort=True)
 

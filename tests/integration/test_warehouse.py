@@ -45,7 +45,7 @@ from pipelines.evidence.rows import TABLES
 from pipelines.publication.candidate import provenance, write_candidate
 from pipelines.publication.disclosure import control
 from pipelines.publication.release import NotApproved, publish
-from pipelines.quality.admission import UnknownSlice, blocked_slices, reject, release
+from pipelines.quality.admission import UnknownSlice, blocked_slices, reject
 from pipelines.quality.expectations import RuleResult
 from pipelines.quality.reconciliation import LIVE
 from pipelines.quality.results import Checked, record
@@ -503,8 +503,9 @@ class TestSecondBuild:
                 assert decided[tenant].state == state
                 with pytest.raises(UnknownSlice, match=f"is {state} already"):
                     reject(lake, warehouse.postgres, decided[tenant].slice_id, "")
-            with pytest.raises(UnknownSlice, match="no blocked slice"):
-                release(lake, warehouse.postgres, 10_000, "")
+        nothing = CliRunner().invoke(cli, ["slices", "release", "10000", "--yes"])
+        assert nothing.exit_code == 1
+        assert "There is no blocked slice 10000." in nothing.output
         assert _circles("slices") == "No slice is blocked.\n"
         assert "worse" in _circles("slices", "--all")
         assert decided["bad"].note == "a session that went on for days"
@@ -593,6 +594,35 @@ class TestBlockingChecks:
         broken = {each.check_name for each in result.get_asset_check_evaluations() if not each.passed}
         assert broken == {"interval_contains_estimate"}
         assert warehouse.published("SELECT * FROM evidence.releases") == before
+
+    def test_a_table_whose_check_breaks_is_never_released(
+        self, warehouse: Warehouse, second: Before, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from pipelines.definitions import defs
+        from pipelines.defs.evidence import assets as evidence
+
+        def breaks(*_: Any) -> list[RuleResult]:
+            raise RuntimeError("words with a value in them")
+
+        monkeypatch.setattr(evidence, "check", breaks)
+        before = warehouse.published("SELECT * FROM evidence.releases")
+        result = defs.resolve_job_def("build_warehouse").execute_in_process(
+            instance=dg.DagsterInstance.ephemeral(),
+            asset_selection=[
+                *(evidence.evidence_key(name) for name in TABLES),
+                dg.AssetKey(["publication", "release"]),
+            ],
+            raise_on_error=False,
+        )
+        assert not result.success
+        assert not any(each.passed for each in result.get_asset_check_evaluations())
+        assert warehouse.published("SELECT * FROM evidence.releases") == before
+        rows = warehouse.published(
+            "SELECT sum(count_checked) = sum(count_failed) AS is_all_failed, min(severity) AS severity "
+            "FROM quality.expectation_summary WHERE run_id = %s",
+            result.run_id,
+        )
+        assert rows == [{"is_all_failed": True, "severity": "block"}]
 
 
 class TestSensor:
