@@ -9,10 +9,17 @@ from __future__ import annotations
 import dagster as dg
 
 from pipelines.defs.admission import assets as admission
-from pipelines.defs.automation.jobs import build_warehouse, maintain_lake, reconcile_live
-from pipelines.defs.automation.schedules import daily_build, hourly_maintenance, hourly_reconciliation
+from pipelines.defs.automation.failures import failure_sensor
+from pipelines.defs.automation.jobs import build_warehouse, check_health, maintain_lake, reconcile_live
+from pipelines.defs.automation.schedules import (
+    daily_build,
+    health_look,
+    hourly_maintenance,
+    hourly_reconciliation,
+)
 from pipelines.defs.automation.sensors import new_data_sensor
 from pipelines.defs.evidence import assets as evidence
+from pipelines.defs.health.checks import checks as health_checks
 from pipelines.defs.landing import assets as landing
 from pipelines.defs.maintenance import assets as maintenance
 from pipelines.defs.publication import assets as publication
@@ -31,9 +38,10 @@ defs = dg.Definitions(
         reconciliation.live_reconciliation,
         maintenance.lake_maintenance,
     ],
-    jobs=[build_warehouse, reconcile_live, maintain_lake],
-    schedules=[daily_build, hourly_reconciliation, hourly_maintenance],
-    sensors=[new_data_sensor],
+    asset_checks=[health_checks],
+    jobs=[build_warehouse, reconcile_live, check_health, maintain_lake],
+    schedules=[daily_build, hourly_reconciliation, health_look, hourly_maintenance],
+    sensors=[new_data_sensor, failure_sensor],
     resources={"lake": Lake(), "database": Database(), "dbt": transformation.dbt_resource()},
     executor=dg.in_process_executor,
 )

@@ -32,7 +32,15 @@ SERVERS_ONLY = (NO_DAGSTER, *(f"--without={name}" for name in SERVICES))
 
 _OURS = ("CIRCLES_", "DAGSTER_", "DBT_", "SUPERVISOR_")
 
-PORT_NAMES = ("kafka", "kafka-controller", "postgres", "ingestion", "dagster", "dagster-code")
+PORT_NAMES = (
+    "kafka",
+    "kafka-controller",
+    "postgres",
+    "ingestion",
+    "dagster",
+    "dagster-code",
+    "dagster-viewer",
+)
 
 
 def free_ports() -> dict[str, int]:

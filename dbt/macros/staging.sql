@@ -8,15 +8,18 @@
     landed_seq, topic_id, kafka_partition, kafka_offset, event_index
 {%- endmacro %}
 
-{# The raw rows that passed admission. Rows of a slice that was let through twice come twice. #}
-{% macro rows_of_passed_slices(raw_table) -%}
-    select source_rows.*
+{#
+  The raw rows of the slices with a verdict, each with the reason and the time of it. Rows of a slice that was
+  let through twice come twice.
+#}
+{% macro rows_of_slices(raw_table, verdict) -%}
+    select source_rows.*, slices.reason as verdict_reason, slices.checked_at as verdict_at
     from {{ source('raw', raw_table) }} as source_rows
     inner join {{ source('admission', raw_table) }} as slices
         -- The tenant of a foreign record is unknown; its slice is under the empty name.
         on coalesce(source_rows.tenant_id, '') = slices.tenant_id
         and source_rows.landed_seq between slices.first_landed_seq and slices.last_landed_seq
-    where slices.raw_table = '{{ raw_table }}' and slices.verdict = 'passed'
+    where slices.raw_table = '{{ raw_table }}' and slices.verdict = '{{ verdict }}'
 {%- endmacro %}
 
 {#

@@ -2,7 +2,8 @@
 
 {#
   The promise to partners: an acknowledged event is in staging exactly once, or among the failed events
-  exactly once. Rows whose slice has not passed admission wait there and are not asked about.
+  exactly once. Rows of slices that wait for admission, or for an operator, are not asked about. Rows of a
+  rejected slice are, those that have an identity: without one the gateway acknowledges nothing.
 #}
 {% set domains = {
     'participation': 'participation_events',
@@ -12,18 +13,23 @@
 } %}
 
 with landed as (
+    {% for verdict in ['passed', 'rejected'] %}
     {% for raw_table in domains.values() %}
     select topic, tenant_id, event_id, body_hash
-    from ({{ rows_of_passed_slices(raw_table) }}) as landed_rows
+    from ({{ rows_of_slices(raw_table, verdict) }}) as landed_rows
     union all
     {% endfor %}
     select topic, tenant_id, event_id, body_hash
-    from ({{ rows_of_passed_slices('failed_events') }}) as deferred_rows
+    from ({{ rows_of_slices('failed_events', verdict) }}) as deferred_rows
     where stage = 'ingestion'
+    {{ 'union all' if not loop.last }}
+    {% endfor %}
 ),
 
 acknowledged as (
-    select distinct topic, tenant_id, event_id, body_hash from landed
+    select distinct topic, tenant_id, event_id, body_hash
+    from landed
+    where tenant_id is not null and event_id is not null and body_hash is not null
 ),
 
 places as (

@@ -56,25 +56,19 @@ def lag(partitions: list[tuple[str, int]], ends: Offsets, position: Offsets) -> 
 
 
 def _kafka() -> dict[str, Any]:
-    from kafka import TopicPartition
-
-    from services.kafka.client import admin, consumer
+    from services.kafka.client import admin, end_offsets
     from services.kafka.logs import present_topics
 
     settings = KafkaSettings.load()
-    _connect(settings.bootstrap.split(",")[0])
-    partitions = [
-        TopicPartition(each.name, number) for each in topics().values() for number in range(each.partitions)
-    ]
-    with closing(consumer(settings, bootstrap_timeout_ms=_PATIENCE_MS)) as reader:
-        ends = {(each.topic, each.partition): end for each, end in reader.end_offsets(partitions).items()}
+    connect(settings.bootstrap.split(",")[0])
+    ends = end_offsets(settings, topics().values(), bootstrap_timeout_ms=_PATIENCE_MS)
     with closing(admin(settings, bootstrap_timeout_ms=_PATIENCE_MS)) as client:
         groups = {name: _committed(client, group) for name, group in _CONSUMER_GROUPS.items()}
         ids = present_topics(client, topics())
     return {"ends": ends, "groups": groups, "ids": ids}
 
 
-def _connect(server: str) -> None:
+def connect(server: str) -> None:
     """Raises OSError at once where nothing listens; kafka-python would go on trying."""
     host, _, port = server.rpartition(":")
     socket.create_connection((host.strip("[]"), int(port)), timeout=_PATIENCE_MS / 1000).close()

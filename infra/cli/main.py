@@ -14,9 +14,12 @@ import click
 
 from infra.cli.keys import keys
 from infra.cli.safeguarding import safeguarding
+from infra.cli.slices import slices
 
 _MOMENT = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"])
-_PORT_NAMES = ("kafka", "kafka-controller", "postgres", "ingestion", "dagster", "dagster-code")
+_PORT_NAMES = (
+    "kafka", "kafka-controller", "postgres", "ingestion", "dagster", "dagster-code", "dagster-viewer",
+)  # fmt: skip
 
 
 class _Explaining(click.Group):
@@ -54,7 +57,14 @@ def _ports(context: click.Context, parameter: click.Parameter, pairs: Sequence[s
 @click.option(
     "--without", multiple=True, metavar="NAME", help="Leave out a process, or several: 'dagster-*'."
 )
-def up(ports: dict[str, int], without: tuple[str, ...]) -> None:
+@click.option(
+    "--with",
+    "optional",
+    multiple=True,
+    type=click.Choice(["viewer"]),
+    help="Something that is off by default; remembered. viewer: Dagster's page without any button that acts.",
+)
+def up(ports: dict[str, int], without: tuple[str, ...], optional: tuple[str, ...]) -> None:
     """Start everything that is not running, and show it.
 
     Each process is started when those that it needs are healthy. Safe to repeat. A Kafka or PostgreSQL
@@ -65,7 +75,7 @@ def up(ports: dict[str, int], without: tuple[str, ...]) -> None:
     from infra.local import stack
 
     with Progress() as progress:
-        stack.up(ports, without, progress)
+        stack.up(ports, without, progress, optional)
     status.show()
 
 
@@ -87,6 +97,18 @@ def status(as_json: bool) -> None:
     from infra.cli import status as page
 
     sys.exit(page.show(as_json=as_json))
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def doctor(as_json: bool) -> None:
+    """Look for what is wrong with the stack: what it means, and what to do. Changes nothing.
+
+    Exit code 1: there is a problem. Warnings are for when there is time.
+    """
+    from infra.cli.doctor import show
+
+    sys.exit(show(as_json=as_json))
 
 
 @cli.command()
@@ -207,6 +229,7 @@ def demo(keep: bool, events: int) -> None:
 
 cli.add_command(keys)
 cli.add_command(safeguarding)
+cli.add_command(slices)
 
 
 def main() -> None:

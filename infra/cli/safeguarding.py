@@ -49,8 +49,8 @@ def test_webhook(escalation: bool) -> None:
 
 async def _post_test(address: Any, alert_id: str, timeout_seconds: float) -> str:
     from infra.local.errors import StackError
+    from services.runtime.webhook import Undelivered, post, session
     from services.safeguarding.messages import sign_of_life_body
-    from services.safeguarding.webhook import Undelivered, post, session
 
     body = sign_of_life_body("test", alert_id, time.time_ns() // 1000)
     async with session(timeout_seconds) as http:

@@ -76,8 +76,8 @@ def _print(answer: Answer, as_csv: bool) -> None:
     (print_csv if as_csv else print_table)(columns, rows)
 
 
-def open_lake(as_of: str | None = None) -> Any:
-    """A connection to the lake that changes nothing. Raises StackError when its catalog is away.
+def open_lake(as_of: str | None = None, *, read_only: bool = True) -> Any:
+    """A connection to the lake. Raises StackError when its catalog is away.
 
     With `as_of`, a snapshot's number or a moment, the lake is as it was then. Raises StackError when that has
     expired.
@@ -87,7 +87,7 @@ def open_lake(as_of: str | None = None) -> Any:
     from services.runtime import lake
 
     try:
-        connection = lake.open_lake(read_only=True)
+        connection = lake.open_lake(read_only=read_only)
         if as_of is None:
             return connection
         with closing(connection):

@@ -22,6 +22,7 @@ from infra.local.supervision import State, Supervisor
 from services.runtime import heartbeat
 from services.runtime.settings import KafkaSettings, PostgresSettings, home
 
+HEALTHY = ("ready", "running", "stopped", "not started")
 _COLOURS = {"ready": "green", "running": "green", "stopped": "dim", "not started": "dim"}
 
 
@@ -69,6 +70,11 @@ def addresses() -> dict[str, str]:
     ports, postgres = stack_env.ports(), PostgresSettings.load()
     return {
         "Dagster": f"http://127.0.0.1:{ports['dagster']}",
+        **(
+            {"Dagster (to look)": f"http://127.0.0.1:{ports['dagster-viewer']}"}
+            if "dagster-viewer" in ports
+            else {}
+        ),
         "gRPC": f"127.0.0.1:{ports['ingestion']}",
         "SQL (published)": f"postgresql://{postgres.host}:{postgres.port}/{postgres.database_published}",
         "Kafka": KafkaSettings.load().bootstrap,

@@ -24,20 +24,28 @@ telemetry:
 # No first page that asks for an e-mail address.
 nux:
   enabled: false
+run_launcher:
+  module: pipelines.defs.automation.launcher
+  class: WatchedRunLauncher
 run_coordinator:
   module: dagster.core.run_coordinator
   class: QueuedRunCoordinator
   config:
-    # Two runs would write the same tables of the lake.
+    # Two runs would write the same tables of the lake. Sensors and schedules start no second run of a job
+    # while one waits or works, so that the queue is as long as there are jobs.
     max_concurrent_runs: 1
     dequeue_interval_seconds: 1
+# Once more, then with the next data or the next schedule.
 run_retries:
   enabled: true
   max_retries: 1
+# A run without a process, or one that never ends, would keep all others waiting.
 run_monitoring:
   enabled: true
+  poll_interval_seconds: 30
   start_timeout_seconds: 300
   cancel_timeout_seconds: 120
+  max_runtime_seconds: 21600
 retention:
   schedule:
     purge_after_days: 30
@@ -113,11 +121,11 @@ def code_server_is_ready() -> bool:
     return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
 
-def web_page_is_ready() -> bool:
-    """Whether the web page answers."""
+def page_is_ready(port: int) -> bool:
+    """Whether a web page of Dagster's answers."""
     import http.client
 
-    connection = http.client.HTTPConnection("127.0.0.1", StackSettings.load().dagster_port, timeout=2)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
     try:
         connection.request("GET", "/server_info")
         return connection.getresponse().status == 200

@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from infra.local import dagster, stack_env
@@ -121,6 +122,15 @@ def _dagster() -> list[Process]:
     address = ["-h", "127.0.0.1", "-p"]
     secret = dagster.environment(folder)
     code = [program, "code-server", "start", "-m", "pipelines.definitions", *address]
+    viewer = Process(
+        "dagster-viewer",
+        [page, "--read-only", *workspace, *address, str(stack.viewer_port)],
+        ("dagster-code",),
+        partial(dagster.page_is_ready, stack.viewer_port),
+        "its page to answer",
+        start_seconds=120,
+        environment=secret,
+    )
     return [
         Process(
             "dagster-code",
@@ -135,7 +145,7 @@ def _dagster() -> list[Process]:
             "dagster-webserver",
             [page, *workspace, *address, str(stack.dagster_port)],
             ("dagster-code",),
-            dagster.web_page_is_ready,
+            partial(dagster.page_is_ready, stack.dagster_port),
             "its page to answer",
             start_seconds=120,
             environment=secret,
@@ -149,6 +159,7 @@ def _dagster() -> list[Process]:
             "it to run",
             environment=secret,
         ),
+        *([viewer] if stack.viewer else []),
     ]
 
 

@@ -29,10 +29,12 @@ def up(
     ports: Mapping[str, int] | None = None,
     without: Sequence[str] = (),
     narrator: Narrator | None = None,
+    optional: Sequence[str] = (),
 ) -> None:
     """Starts what is not running, each process when all that it comes after is ready.
 
-    Arguments: `ports` by short name (`stack_env.PORTS`), `without` are names or patterns of processes.
+    Arguments: `ports` by short name (`stack_env.PORTS`), `without` are names or patterns of processes,
+    `optional` what is off unless it is named once (`stack_env.OPTIONAL`).
     Raises StackError, and leaves what already runs running.
     """
     narrator = narrator or Silent()
@@ -42,7 +44,7 @@ def up(
         supervisor = Supervisor(folder)
         _end_mute(supervisor, narrator)
         end_orphans(supervisor, narrator)
-        stack_env.record(ports or {}, in_use=ports_of(supervisor.running()))
+        stack_env.record(ports or {}, in_use=ports_of(supervisor.running()), optional=optional)
         narrator.say("folder", "preparing")
         prepare_folder()
         narrator.say("folder", "ready")

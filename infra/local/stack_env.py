@@ -30,8 +30,12 @@ PORTS = {
     "ingestion": "CIRCLES_INGESTION_PORT",
     "dagster": "CIRCLES_STACK_DAGSTER_PORT",
     "dagster-code": "CIRCLES_STACK_DAGSTER_CODE_PORT",
+    "dagster-viewer": "CIRCLES_STACK_VIEWER_PORT",
 }
 """What `circles up --port NAME=NUMBER` may name, and the setting that it changes."""
+
+OPTIONAL = {"viewer": "CIRCLES_STACK_VIEWER"}
+"""What `circles up --with NAME` may name, and the setting that it sets."""
 
 _PASSWORDS = (
     "CIRCLES_KAFKA_PASSWORD",
@@ -84,8 +88,9 @@ def prepare_home() -> Path:
     return folder
 
 
-def record(ports: Mapping[str, int], in_use: Collection[str] = ()) -> None:
-    """Writes `stack.env`: what it says already, then the environment, then `ports` by their short names.
+def record(ports: Mapping[str, int], in_use: Collection[str] = (), optional: Collection[str] = ()) -> None:
+    """Writes `stack.env`: what it says already, then the environment, then `ports` by their short names, and
+    which `optional` processes there are from now on.
 
     Passwords that are missing are generated; none is ever changed. Raises StackError when the port of a
     running process, whose name is in `in_use`, would change.
@@ -93,6 +98,7 @@ def record(ports: Mapping[str, int], in_use: Collection[str] = ()) -> None:
     path = home() / "stack.env"
     # The URL of a server elsewhere has its port; `ports` are those of our own.
     overrides = {PORTS[name]: str(number) for name, number in ports.items()} | _from_urls()
+    overrides |= {OPTIONAL[name]: "true" for name in optional}
     values = _read(path)
     values |= {name: secrets.token_urlsafe(24) for name in _PASSWORDS if name not in values}
     _write(path, values)  # once for the settings classes to read, with passwords
@@ -138,6 +144,8 @@ def ports() -> dict[str, int]:
         "dagster": stack.dagster_port,
         "dagster-code": stack.dagster_code_port,
     }
+    if stack.viewer:
+        numbers["dagster-viewer"] = stack.viewer_port
     if stack.kafka_embedded:
         numbers |= {"kafka": stack.kafka_port, "kafka-controller": stack.kafka_controller_port}
     if stack.postgres_embedded:

@@ -1,14 +1,16 @@
 """The gate between raw and staging: judges each pending slice and keeps the ledger of verdicts.
 
 A slice is one tenant's rows of one raw table between two landings. A blocked slice stops nobody else;
-a slice without a verdict, because the check itself broke, stays pending. Rules stand in `suites`;
-nothing here changes a raw row.
+a slice without a verdict, because the check itself broke, stays pending. What an operator decides about a
+blocked slice is a further row of the ledger. Rules stand in `suites`; nothing here changes a raw row.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,6 +18,7 @@ from datetime import UTC, datetime
 import duckdb
 import pandas as pd
 
+from pipelines.quality import results
 from pipelines.quality.expectations import RuleResult, check
 from pipelines.quality.rules import Suite
 from pipelines.quality.suites import RAW_SUITES
@@ -28,7 +31,7 @@ LEDGER = """
 CREATE TABLE IF NOT EXISTS admission.slices (
   slice_id BIGINT, raw_table VARCHAR, tenant_id VARCHAR,
   first_landed_seq BIGINT, last_landed_seq BIGINT, count_rows BIGINT,
-  verdict VARCHAR, reason VARCHAR, suite VARCHAR, checked_at TIMESTAMP WITH TIME ZONE
+  verdict VARCHAR, reason VARCHAR, suite VARCHAR, checked_at TIMESTAMP WITH TIME ZONE, note VARCHAR
 )
 """
 
@@ -36,8 +39,28 @@ ADMISSION_LOCK = 0x61646D69
 """Key of the advisory lock. Slice numbers must grow in the order of commits, so one run judges at a time."""
 
 
+BLOCKED_ONCE = """
+SELECT min(slice_id), raw_table, tenant_id, first_landed_seq, last_landed_seq, any_value(count_rows),
+       CASE max_by(verdict, slice_id) WHEN 'passed' THEN 'released' ELSE max_by(verdict, slice_id) END,
+       any_value(suite), min_by(reason, slice_id), max_by(checked_at, slice_id), arg_max_null(note, slice_id)
+FROM admission.slices
+GROUP BY raw_table, tenant_id, first_landed_seq, last_landed_seq
+HAVING min_by(verdict, slice_id) = 'blocked'
+ORDER BY 1
+"""
+"""Slices that admission has blocked, each with what became of it: its last row in the ledger decides."""
+
+MAX_NOTE = 200
+_IDENTIFIER = re.compile(r"@|\b[a-z]{3}_[0-9a-z]{6,}\b|[0-9a-f]{8}-[0-9a-f]{4}-|\d{6,}", re.IGNORECASE)
+"""An address, a pseudonym, a UUID, a long number."""
+
+
 class UnknownSlice(Exception):
-    """No blocked slice has this number."""
+    """No slice with this number waits for such a decision."""
+
+
+class BadNote(ValueError):
+    """A note that the ledger does not take."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +73,25 @@ class Slice:
     first_landed_seq: int
     last_landed_seq: int
     count_rows: int
+
+
+@dataclass(frozen=True)
+class BlockedSlice:
+    """A slice that admission has blocked, and what became of it."""
+
+    slice_id: int
+    raw_table: str
+    tenant_id: str
+    first_landed_seq: int
+    last_landed_seq: int
+    count_rows: int
+    state: str
+    """blocked, or what an operator decided: released or rejected."""
+    suite: str
+    reason: str
+    """The broken rules, each with how many rows break it."""
+    since: datetime
+    note: str | None
 
 
 @dataclass(frozen=True)
@@ -81,6 +123,8 @@ def ensure_ledger(lake: duckdb.DuckDBPyConnection) -> None:
     """Creates the table of verdicts. Safe to repeat."""
     lake.execute("CREATE SCHEMA IF NOT EXISTS admission")
     lake.execute(LEDGER)
+    # A ledger of before there were notes.
+    lake.execute("ALTER TABLE admission.slices ADD COLUMN IF NOT EXISTS note VARCHAR")
 
 
 def pending_slices(lake: duckdb.DuckDBPyConnection, raw_table: str) -> list[Slice]:
@@ -109,33 +153,83 @@ def newest_pending(lake: duckdb.DuckDBPyConnection) -> int | None:
     return max(waiting, default=None)
 
 
-def admit(lake: duckdb.DuckDBPyConnection, postgres: PostgresSettings, raw_table: str) -> list[Judged]:
-    """Judges all pending slices of a raw table and records the verdicts, in one commit."""
+def admit(
+    lake: duckdb.DuckDBPyConnection, postgres: PostgresSettings, raw_table: str, run_id: str
+) -> list[Judged]:
+    """Judges all pending slices of a raw table and records the verdicts, in one commit.
+
+    The results come first: a verdict without them could not be explained, results without a verdict are
+    followed by those of the next run.
+    """
+    suite = RAW_SUITES[raw_table]
     with _only_one(postgres):
         ensure_ledger(lake)
-        judged = [_judge(lake, each, RAW_SUITES[raw_table]) for each in pending_slices(lake, raw_table)]
-        _record(lake, judged)
+        judged = [_judge(lake, each, suite) for each in pending_slices(lake, raw_table)]
+        numbered = _numbered(lake, judged)
+        results.record(postgres, run_id, [_checked(each, number, suite) for each, number in numbered])
+        _record(lake, numbered)
     return judged
 
 
-def release(lake: duckdb.DuckDBPyConnection, postgres: PostgresSettings, slice_id: int, reason: str) -> int:
-    """Lets a blocked slice pass after all, under a new number, which is returned. Raises UnknownSlice.
+def has_ledger(lake: duckdb.DuckDBPyConnection) -> bool:
+    """Whether anything was ever judged by this version."""
+    return "note" in _columns_of(lake, "admission", "slices")
+
+
+def blocked_slices(lake: duckdb.DuckDBPyConnection, *, decided: bool = False) -> list[BlockedSlice]:
+    """Slices that wait for an operator; with `decided` also those about which one has decided."""
+    found = [BlockedSlice(*row) for row in lake.execute(BLOCKED_ONCE).fetchall()]
+    return [each for each in found if decided or each.state == "blocked"]
+
+
+def release(lake: duckdb.DuckDBPyConnection, postgres: PostgresSettings, slice_id: int, note: str) -> int:
+    """Lets a blocked or rejected slice pass after all, under a new number, which is returned.
 
     The new number is what makes staging see it: staging takes slices above the highest it has seen.
+    Raises UnknownSlice and BadNote.
     """
     with _only_one(postgres):
-        number = _next_number(lake)
-        inserted = lake.execute(
-            """
-            INSERT INTO admission.slices
-            SELECT ?, raw_table, tenant_id, first_landed_seq, last_landed_seq, count_rows,
-                   'passed', ?, suite, ?
-            FROM admission.slices WHERE slice_id = ? AND verdict = 'blocked'
-            """,
-            [number, f"released: {reason}", datetime.now(UTC), slice_id],
-        ).fetchall()
-    if inserted[0][0] != 1:
+        return _decide(lake, slice_id, "passed", ("blocked", "rejected"), note)
+
+
+def reject(lake: duckdb.DuckDBPyConnection, postgres: PostgresSettings, slice_id: int, note: str) -> int:
+    """Keeps a blocked slice out: its events count as failed. Returns the number of the decision.
+
+    A released slice cannot be rejected: what is staged stays. Raises UnknownSlice and BadNote.
+    """
+    with _only_one(postgres):
+        return _decide(lake, slice_id, "rejected", ("blocked",), note)
+
+
+def check_note(note: str) -> None:
+    """Raises BadNote for what looks like an identifier, and for what is no short line."""
+    if len(note) > MAX_NOTE or not note.isprintable():
+        raise BadNote(f"A note is one line of at most {MAX_NOTE} characters")
+    if _IDENTIFIER.search(note):
+        raise BadNote(
+            "The note seems to hold an identifier: an address, a pseudonym, a UUID or a long number"
+        )
+
+
+def _decide(
+    lake: duckdb.DuckDBPyConnection, slice_id: int, verdict: str, from_states: tuple[str, ...], note: str
+) -> int:
+    check_note(note)
+    ensure_ledger(lake)
+    found = {each.slice_id: each for each in blocked_slices(lake, decided=True)}.get(slice_id)
+    if found is None:
         raise UnknownSlice(f"There is no blocked slice {slice_id}")
+    if found.state not in from_states:
+        raise UnknownSlice(f"Slice {slice_id} is {found.state} already")
+    number = _next_number(lake)
+    lake.execute(
+        """
+        INSERT INTO admission.slices BY NAME
+        SELECT * REPLACE (?::BIGINT AS slice_id, ? AS verdict, ?::TIMESTAMPTZ AS checked_at, ? AS note)
+        FROM admission.slices WHERE slice_id = ?
+        """,
+        [number, verdict, datetime.now(UTC), note or None, slice_id],
+    )
     return number
 
 
@@ -157,12 +251,12 @@ def _judge(lake: duckdb.DuckDBPyConnection, pending: Slice, suite: Suite) -> Jud
     except Exception as error:
         # Whatever broke, it must not stop the other tenants, and it is no verdict on these rows.
         log.exception("the check of a slice of %s broke", pending.raw_table)
-        return Judged(pending, (), problem=type(error).__name__)
+        return Judged(pending, (), problem=f"the check broke: {type(error).__name__}")
 
 
 def _read(lake: duckdb.DuckDBPyConnection, pending: Slice, suite: Suite) -> pd.DataFrame:
     """The slice's rows with those of the suite's columns that exist; a rule tells which do not."""
-    present = _columns_of(lake, pending.raw_table)
+    present = _columns_of(lake, "raw", pending.raw_table)
     listed = ", ".join(column for column in suite.columns if column in present)
     return lake.execute(
         f"SELECT {listed} FROM raw.{pending.raw_table} "  # noqa: S608  # names come from the suites
@@ -171,26 +265,48 @@ def _read(lake: duckdb.DuckDBPyConnection, pending: Slice, suite: Suite) -> pd.D
     ).df()
 
 
-def _columns_of(lake: duckdb.DuckDBPyConnection, raw_table: str) -> set[str]:
+def _columns_of(lake: duckdb.DuckDBPyConnection, schema: str, table: str) -> set[str]:
     rows = lake.execute(
         "SELECT column_name FROM duckdb_columns() "
-        "WHERE database_name = 'lake' AND schema_name = 'raw' AND table_name = ?",
-        [raw_table],
+        "WHERE database_name = 'lake' AND schema_name = ? AND table_name = ?",
+        [schema, table],
     ).fetchall()
     return {row[0] for row in rows}
 
 
-def _record(lake: duckdb.DuckDBPyConnection, judged: Sequence[Judged]) -> None:
-    first = _next_number(lake)
+def _numbered(lake: duckdb.DuckDBPyConnection, judged: Sequence[Judged]) -> list[tuple[Judged, int | None]]:
+    """Each with the number of its verdict. None: it has no verdict."""
+    numbers = itertools.count(_next_number(lake))
+    return [(each, next(numbers) if each.verdict else None) for each in judged]
+
+
+def _checked(judged: Judged, number: int | None, suite: Suite) -> results.Checked:
+    broke = RuleResult("check_can_be_run", False, judged.slice.count_rows, problem=judged.problem)
+    return results.Checked(
+        "admission",
+        suite.name,
+        judged.results or (broke,),
+        tenant_id=judged.slice.tenant_id,
+        slice_id=number,
+        landings=(judged.slice.first_landed_seq, judged.slice.last_landed_seq),
+    )
+
+
+def _record(lake: duckdb.DuckDBPyConnection, numbered: Sequence[tuple[Judged, int | None]]) -> None:
     checked_at = datetime.now(UTC)
-    decided = [each for each in judged if each.verdict]
     rows = [
-        (first + i, *_coordinates(each.slice), each.verdict, each.reason, each.slice.raw_table, checked_at)
-        for i, each in enumerate(decided)
+        (number, *_coordinates(each.slice), each.verdict, each.reason, each.slice.raw_table, checked_at)
+        for each, number in numbered
+        if number is not None
     ]
     if rows:
         lake.begin()
-        lake.executemany("INSERT INTO admission.slices VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        lake.executemany(
+            "INSERT INTO admission.slices (slice_id, raw_table, tenant_id, first_landed_seq, "
+            "last_landed_seq, count_rows, verdict, reason, suite, checked_at) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            rows,
+        )
         lake.commit()
 
 

@@ -5,11 +5,14 @@ Which topics are read and written is decided by the services.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from contextlib import closing
 from typing import Any
 
-from kafka import KafkaConsumer, KafkaProducer
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import KafkaAdminClient
 
+from services.kafka.topics import Topic
 from services.runtime.settings import KafkaSettings
 
 
@@ -62,6 +65,15 @@ def producer(settings: KafkaSettings, **options: Any) -> KafkaProducer:
 def topic_ids(client: KafkaAdminClient, names: list[str]) -> dict[str, str]:
     """Kafka's own id of each topic that exists: a topic made anew under the same name has another."""
     return {each["name"]: str(each["topic_id"]) for each in client.describe_topics(names)}
+
+
+def end_offsets(
+    settings: KafkaSettings, topics: Iterable[Topic], **options: Any
+) -> dict[tuple[str, int], int]:
+    """Where each partition ends, by topic and partition. Raises KafkaUnavailable."""
+    partitions = [TopicPartition(each.name, number) for each in topics for number in range(each.partitions)]
+    with closing(consumer(settings, **options)) as reader:
+        return {(each.topic, each.partition): end for each, end in reader.end_offsets(partitions).items()}
 
 
 def _or_unavailable(make: Any, settings: KafkaSettings, **options: Any) -> Any:

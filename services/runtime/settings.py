@@ -276,6 +276,33 @@ class QuarantineSettings(_Fragment):
     """Fernet key. Foreign bytes are kept under it for the retention of `failed-events`, 7 days."""
 
 
+class HealthSettings(_Fragment):
+    """What the job check_health takes for healthy."""
+
+    model_config = SettingsConfigDict(env_prefix="CIRCLES_HEALTH_", extra="ignore", frozen=True)
+
+    max_landing_lag: int = Field(default=10_000, ge=0)
+    """Records of a topic that may wait to be landed. One holds up to 500 events of a tenant."""
+    max_failed_share: float = Field(default=0.01, ge=0, le=1)
+    """Of a tenant's events of the last day, the share that may have failed."""
+    max_future_share: float = Field(default=0.01, ge=0, le=1)
+    """Of a live tenant's events of the last day, the share that may have occurred after they arrived."""
+
+
+class DagsterSettings(_Fragment):
+    """Who is told of failed runs, beside Dagster's page."""
+
+    model_config = SettingsConfigDict(env_prefix="CIRCLES_DAGSTER_", extra="ignore", frozen=True)
+
+    webhook_url: SecretStr | None = None
+    """Where failed runs are posted: https, or http on loopback. A secret, as many such addresses are keys."""
+    webhook_secret_file: Path | None = None
+    """At least 32 bytes. Signs each post as safeguarding's alerts are signed."""
+    webhook_timeout_seconds: float = Field(default=10.0, gt=0)
+    page_url: str = ""
+    """Where people reach Dagster's page, for links to runs. Empty: on loopback."""
+
+
 class StackSettings(_Fragment):
     """The embedded stack: what only `circles up` and its kin need to know."""
 
@@ -289,6 +316,9 @@ class StackSettings(_Fragment):
     """Elsewhere only between containers."""
     dagster_code_port: int = 13001
     """Dagster's code server, which holds the pipelines."""
+    viewer: bool = False
+    """Whether a second page of Dagster's runs, on which nothing can be started or changed."""
+    viewer_port: int = 13002
     kafka_embedded: bool = True
     """False when `CIRCLES_KAFKA_URL` named a Kafka that runs elsewhere."""
     postgres_embedded: bool = True

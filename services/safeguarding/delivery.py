@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from services.runtime.settings import SafeguardingSettings
+from services.runtime.webhook import Address, Undelivered, post, session
 from services.safeguarding.cases import CaseKey, Level
-from services.safeguarding.duty import WEBHOOK, Address
-from services.safeguarding.webhook import Undelivered, post, session
+from services.safeguarding.duty import WEBHOOK
 
 log = logging.getLogger(__name__)
 

@@ -5,39 +5,17 @@ Raises ValueError, in words for the operator, for what cannot be meant.
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass
-from pathlib import Path
-from urllib.parse import urlsplit
 
 from circles.common.v1.common_pb2 import DataClass
 from circles.participation.v1.participation_event_pb2 import RiskKind
-from pydantic import SecretStr
 
 from services.runtime.settings import SafeguardingSettings
+from services.runtime.webhook import Address, address
 from services.safeguarding.cases import Alert, Clock, Level
 
 WEBHOOK = "webhook"
 ESCALATION = "escalation"
-MIN_SECRET_BYTES = 32
-
-
-@dataclass(frozen=True)
-class Address:
-    """Where a target is reached. Neither of the two is ever logged."""
-
-    url: str
-    secret_file: Path
-
-    def secret(self) -> bytes:
-        """Read anew each time, so that it may be replaced. Raises ValueError."""
-        try:
-            secret = self.secret_file.read_bytes().strip()
-        except OSError as error:
-            raise ValueError(f"the secret file cannot be read: {type(error).__name__}") from error
-        if len(secret) < MIN_SECRET_BYTES:
-            raise ValueError(f"the secret has fewer than {MIN_SECRET_BYTES} bytes")
-        return secret
 
 
 @dataclass(frozen=True)
@@ -62,10 +40,12 @@ class Duty:
 def duty(settings: SafeguardingSettings) -> Duty:
     """Raises ValueError."""
     addresses = {
-        WEBHOOK: _address("WEBHOOK", settings.webhook_url, settings.webhook_secret_file),
-        ESCALATION: _address("ESCALATION", settings.escalation_url, settings.escalation_secret_file),
+        WEBHOOK: address("CIRCLES_SAFEGUARDING_WEBHOOK", settings.webhook_url, settings.webhook_secret_file),
+        ESCALATION: address(
+            "CIRCLES_SAFEGUARDING_ESCALATION", settings.escalation_url, settings.escalation_secret_file
+        ),
     }
-    known = {target: address for target, address in addresses.items() if address is not None}
+    known = {target: found for target, found in addresses.items() if found is not None}
     if ESCALATION in known and WEBHOOK not in known:
         raise ValueError("CIRCLES_SAFEGUARDING_ESCALATION_URL needs a WEBHOOK_URL: nothing else is escalated")
     levels = _words("WEBHOOK_LEVELS", settings.webhook_levels, set(Level))
@@ -77,35 +57,6 @@ def duty(settings: SafeguardingSettings) -> Duty:
         data_classes=frozenset(DataClass.Value(f"DATA_CLASS_{each.upper()}") for each in classes),
         contact=settings.contact,
     )
-
-
-def check_url(url: str) -> str | None:
-    """What is wrong with the address of a webhook; it is not repeated, since it may be a key."""
-    parts = urlsplit(url)
-    if parts.username is not None or parts.password is not None:
-        return "no user and no password in it: alerts are signed"
-    if not parts.hostname:
-        return "no host in it"
-    if parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(parts.hostname)):
-        return None
-    return "neither https nor http on loopback"
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _address(name: str, url: SecretStr | None, secret_file: Path | None) -> Address | None:
-    if url is None or not url.get_secret_value():
-        return None
-    if problem := check_url(url.get_secret_value()):
-        raise ValueError(f"CIRCLES_SAFEGUARDING_{name}_URL has {problem}")
-    if secret_file is None:
-        raise ValueError(f"CIRCLES_SAFEGUARDING_{name}_URL needs CIRCLES_SAFEGUARDING_{name}_SECRET_FILE")
-    return Address(url.get_secret_value(), secret_file)
 
 
 def _words(name: str, text: str, known: set[str]) -> frozenset[str]:

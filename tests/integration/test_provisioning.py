@@ -75,7 +75,7 @@ def _sees_evidence_only() -> None:
 
 
 @pytest.mark.parametrize("role", ["operator", "analyst"])
-@pytest.mark.parametrize("schema", ["evidence", "live", "public"])
+@pytest.mark.parametrize("schema", ["evidence", "live", "quality", "public"])
 def test_readers_change_nothing(role: str, schema: str) -> None:
     with _as(role, "circles") as cursor, pytest.raises(psycopg2.errors.InsufficientPrivilege):
         cursor.execute(f"CREATE TABLE {schema}.mine (a int)")
@@ -93,12 +93,15 @@ def test_no_role_of_ours_but_the_administrator_is_a_superuser() -> None:
         assert cursor.fetchall() == [("circles_admin",)]
 
 
-def test_every_column_of_the_live_table_is_documented() -> None:
+@pytest.mark.parametrize(
+    "table", ["live.group_engagement", "quality.expectation_results", "quality.expectation_summary"]
+)
+def test_every_column_of_a_table_that_people_read_is_documented(table: str) -> None:
     with _as("owner", "circles") as cursor:
         cursor.execute(
             "SELECT attname FROM pg_attribute "
-            "WHERE attrelid = 'live.group_engagement'::regclass AND attnum > 0 "
-            "AND col_description(attrelid, attnum) IS NULL"
+            "WHERE attrelid = %s::regclass AND attnum > 0 AND col_description(attrelid, attnum) IS NULL",
+            (table,),
         )
         assert cursor.fetchall() == []
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
 import stat
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import psutil
@@ -15,6 +17,7 @@ import pytest
 
 from infra.local.processes import SERVICES
 from infra.local.supervision import Supervisor
+from services.kafka.client import admin
 from tests.stacks import NO_DAGSTER, SERVERS_ONLY, Stack, free_ports, wait_until
 
 pytestmark = pytest.mark.stack
@@ -55,6 +58,31 @@ def test_status_is_a_page_for_people_too(stack: Stack) -> None:
     assert result.returncode == 0
     assert "participation-events" in result.stdout
     assert f"http://127.0.0.1:{stack.ports['dagster']}" in result.stdout
+
+
+def test_the_doctor_finds_no_problem_in_what_runs(stack: Stack) -> None:
+    result = stack.circles("doctor", "--json")
+    found = {each["question"]: each for each in json.loads(result.stdout)}
+    assert result.returncode == 0, result.stdout
+    assert "dagster-daemon" in found["processes"]["found"]
+    well = ("private files", "ports", "Kafka", "PostgreSQL", "clock", "lake", "lags", "snapshots")
+    assert {name: found[name]["state"] for name in well} == dict.fromkeys(well, "ok")
+
+
+def test_the_doctor_finds_what_is_open_to_others_and_a_changed_topic(spare: Stack) -> None:
+    from kafka.admin import ConfigResource, ConfigResourceType
+
+    with closing(admin(spare.kafka())) as client:
+        other = {"retention.ms": "123456789"}
+        client.alter_configs([ConfigResource(ConfigResourceType.TOPIC, "study-events", configs=other)])
+    (spare.home / "stack.env").chmod(0o640)
+    result = spare.circles("doctor")
+    (spare.home / "stack.env").chmod(0o600)
+    assert result.returncode == 1
+    assert f"open to others: {spare.home / 'stack.env'}" in result.stdout
+    assert "study-events (retention.ms)" in result.stdout
+    assert spare.circles("provision").returncode == 0
+    assert spare.circles("doctor").returncode == 0
 
 
 def test_a_second_up_changes_nothing(stack: Stack) -> None:

@@ -32,8 +32,10 @@ from circles.common.v1.common_pb2 import (
 from circles.failures.v1 import failed_event_pb2
 from circles.outcomes.v1.outcome_event_pb2 import CONSENT_SCOPE_RESEARCH
 from circles.participation.v1.participation_event_pb2 import ParticipationEvent
+from click.testing import CliRunner
 from scipy import stats
 
+from infra.cli.main import cli
 from infra.provisioning.databases import provision
 from pipelines.defs.transformation import project
 from pipelines.evidence.controlled_comparison import controlled_comparison
@@ -43,8 +45,11 @@ from pipelines.evidence.rows import TABLES
 from pipelines.publication.candidate import provenance, write_candidate
 from pipelines.publication.disclosure import control
 from pipelines.publication.release import NotApproved, publish
-from pipelines.quality.admission import release
+from pipelines.quality.admission import UnknownSlice, blocked_slices, reject
+from pipelines.quality.expectations import RuleResult
 from pipelines.quality.reconciliation import LIVE
+from pipelines.quality.results import Checked, record
+from pipelines.quality.suites import RAW_SUITES
 from services.runtime.lake import open_lake
 from services.runtime.settings import PostgresSettings, ReaderSettings
 from tests.fakes.histories import (
@@ -76,6 +81,16 @@ BAD = participation(
 def _answer(name: str, total: float) -> Any:
     answered = {"instrument": "our-own-scale", "instrument_version": "1", "total": total}
     return outcome(name, at=START, participant="surveyed", questionnaire_answered=answered)
+
+
+REJECTED = [
+    participation(
+        "worse", name, at=START, group="worse-g", participant="worse-p",
+        session_attended={"session_ref": "worse-s", "minutes": minutes},
+    )
+    for name, minutes in (("once", 5000), ("twice", 20), ("copied", 20))
+]  # fmt: skip
+"""Of a slice that an operator rejects; the last one comes in by another slice as well."""
 
 
 DEFERRED = [_answer(f"deferred-{i}", total=i) for i in range(1, 4)]
@@ -160,6 +175,7 @@ def first(warehouse: Warehouse) -> dg.ExecuteInProcessResult:
         again = [*GOOD[:10], _with_another_body(GOOD[3])]
         raw.land("participation_events", again, tenant="good", data_class=DATA_CLASS_SYNTHETIC)
         raw.land("participation_events", [BAD], tenant="bad", data_class=DATA_CLASS_SYNTHETIC)
+        raw.land("participation_events", REJECTED, tenant="worse", data_class=DATA_CLASS_SYNTHETIC)
         _land_regrets(raw)
         raw.land_failures([_set_aside(7), _set_aside(7), _set_aside(8)])
         # A partner repeats a deferred event; another one is in conflict with an event that came in.
@@ -179,7 +195,7 @@ class Before:
 
 @pytest.fixture(scope="module")
 def second(warehouse: Warehouse, first: dg.ExecuteInProcessResult) -> Before:
-    """The second build: copies, a retraction, a withdrawn consent, and the bad slice let through."""
+    """The second build: copies, a retraction, a withdrawn consent; of two bad slices one is let through."""
     before = Before(
         warehouse.published("SELECT * FROM evidence.releases")[-1],
         int(warehouse.lake("SELECT count(*) FROM staging.stg_participation__events")[0][0]),
@@ -201,10 +217,19 @@ def second(warehouse: Warehouse, first: dg.ExecuteInProcessResult) -> Before:
         events = [*GOOD, taken_back]
         raw.land("participation_events", events, tenant="good", data_class=DATA_CLASS_SYNTHETIC)
         raw.land("outcome_events", [withdrawn], tenant="clinic-large", data_class=DATA_CLASS_LIVE)
-        rows = lake.execute("SELECT slice_id FROM admission.slices WHERE verdict = 'blocked'").fetchall()
-        release(lake, warehouse.postgres, rows[0][0], "a session that went on for days")
+        raw.land("participation_events", REJECTED[2:], tenant="worse", data_class=DATA_CLASS_SYNTHETIC)
+        number = {each.tenant_id: each.slice_id for each in blocked_slices(lake)}
+    _circles("slices", "release", str(number["bad"]), "--yes", "--note", "a session that went on for days")
+    _circles("slices", "reject", str(number["worse"]), "--yes", "--note", "the partner posts it again")
     warehouse.build()
     return before
+
+
+def _circles(*arguments: str) -> str:
+    """What the command says, with the settings of this process."""
+    result = CliRunner().invoke(cli, arguments)
+    assert result.exit_code == 0, result.output
+    return result.output
 
 
 def _land_public(raw: RawLake) -> None:
@@ -333,8 +358,13 @@ class TestFirstBuild:
     def test_a_bad_slice_is_blocked_with_its_reason_and_stops_nobody_else(
         self, warehouse: Warehouse, first: dg.ExecuteInProcessResult
     ) -> None:
-        verdicts = warehouse.lake("SELECT tenant_id, reason FROM admission.slices WHERE verdict = 'blocked'")
-        assert verdicts == [("bad", "session_attended__minutes_is_in_range: 1 of 1 rows")]
+        verdicts = warehouse.lake(
+            "SELECT tenant_id, reason FROM admission.slices WHERE verdict = 'blocked' ORDER BY tenant_id"
+        )
+        assert verdicts == [
+            ("bad", "session_attended__minutes_is_in_range: 1 of 1 rows"),
+            ("worse", "session_attended__minutes_is_in_range: 1 of 3 rows"),
+        ]
 
     def test_the_blocked_slice_is_a_warning_at_its_rule(self, first: dg.ExecuteInProcessResult) -> None:
         broken = [each for each in first.get_asset_check_evaluations() if not each.passed]
@@ -430,8 +460,8 @@ class TestFirstBuild:
 class TestSecondBuild:
     def test_only_what_is_new_is_staged(self, warehouse: Warehouse, second: Before) -> None:
         staged = warehouse.lake("SELECT count(*) FROM staging.stg_participation__events")[0][0]
-        retraction_and_released_event = 2
-        assert staged == second.staged + retraction_and_released_event
+        retraction_released_event_and_copy = 3
+        assert staged == second.staged + retraction_released_event_and_copy
 
     def test_a_retracted_event_is_in_staging_and_in_no_mart(
         self, warehouse: Warehouse, second: Before
@@ -447,6 +477,39 @@ class TestSecondBuild:
             "SELECT attended_minutes FROM staging.stg_participation__events WHERE tenant_id = 'bad'"
         )
         assert staged == [(5000,)]
+
+    def test_a_rejected_slice_stays_out_and_its_events_count_as_failed(
+        self, warehouse: Warehouse, second: Before
+    ) -> None:
+        """But for the event of which another slice had a copy."""
+        staged = warehouse.lake(
+            "SELECT event_id FROM staging.stg_participation__events WHERE tenant_id = 'worse'"
+        )
+        assert staged == [(REJECTED[2].event_id,)]
+        failed = warehouse.lake(
+            "SELECT event_id, stage, reason, detail FROM staging.stg_failures__failed_events "
+            "WHERE tenant_id = 'worse'"
+        )
+        why = ("admission", "rejected", "session_attended__minutes_is_in_range: 1 of 3 rows")
+        assert sorted(failed) == sorted((each.event_id, *why) for each in REJECTED[:2])
+
+    def test_what_an_operator_decided_is_in_the_ledger_and_decided_once(
+        self, warehouse: Warehouse, second: Before
+    ) -> None:
+        with closing(open_lake()) as lake:
+            decided = {each.tenant_id: each for each in blocked_slices(lake, decided=True)}
+            assert blocked_slices(lake) == []
+            for tenant, state in (("bad", "released"), ("worse", "rejected")):
+                assert decided[tenant].state == state
+                with pytest.raises(UnknownSlice, match=f"is {state} already"):
+                    reject(lake, warehouse.postgres, decided[tenant].slice_id, "")
+        nothing = CliRunner().invoke(cli, ["slices", "release", "10000", "--yes"])
+        assert nothing.exit_code == 1
+        assert "There is no blocked slice 10000." in nothing.output
+        assert _circles("slices") == "No slice is blocked.\n"
+        assert "worse" in _circles("slices", "--all")
+        assert decided["bad"].note == "a session that went on for days"
+        assert decided["bad"].since > START
 
     def test_the_same_copies_make_no_new_conflicts(self, warehouse: Warehouse, second: Before) -> None:
         count = warehouse.lake(
@@ -531,6 +594,35 @@ class TestBlockingChecks:
         broken = {each.check_name for each in result.get_asset_check_evaluations() if not each.passed}
         assert broken == {"interval_contains_estimate"}
         assert warehouse.published("SELECT * FROM evidence.releases") == before
+
+    def test_a_table_whose_check_breaks_is_never_released(
+        self, warehouse: Warehouse, second: Before, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from pipelines.definitions import defs
+        from pipelines.defs.evidence import assets as evidence
+
+        def breaks(*_: Any) -> list[RuleResult]:
+            raise RuntimeError("words with a value in them")
+
+        monkeypatch.setattr(evidence, "check", breaks)
+        before = warehouse.published("SELECT * FROM evidence.releases")
+        result = defs.resolve_job_def("build_warehouse").execute_in_process(
+            instance=dg.DagsterInstance.ephemeral(),
+            asset_selection=[
+                *(evidence.evidence_key(name) for name in TABLES),
+                dg.AssetKey(["publication", "release"]),
+            ],
+            raise_on_error=False,
+        )
+        assert not result.success
+        assert not any(each.passed for each in result.get_asset_check_evaluations())
+        assert warehouse.published("SELECT * FROM evidence.releases") == before
+        rows = warehouse.published(
+            "SELECT sum(count_checked) = sum(count_failed) AS is_all_failed, min(severity) AS severity "
+            "FROM quality.expectation_summary WHERE run_id = %s",
+            result.run_id,
+        )
+        assert rows == [{"is_all_failed": True, "severity": "block"}]
 
 
 class TestSensor:
@@ -626,6 +718,150 @@ class TestReconciliation:
 
 def _owner(postgres: PostgresSettings) -> Any:
     return psycopg2.connect(postgres.dsn(postgres.database_published))
+
+
+class TestResults:
+    """The rows of `quality`, as operators and analysts see them."""
+
+    def test_every_expectation_of_every_slice_and_table_is_a_row(
+        self, warehouse: Warehouse, first: dg.ExecuteInProcessResult
+    ) -> None:
+        rows = self.seen_by_operators(warehouse, first.run_id)
+        slices = warehouse.lake("SELECT count(*) FROM admission.slices WHERE raw_table = 'study_events'")
+        of_studies = [row for row in rows if row["suite"] == "study_events"]
+        assert len(of_studies) == slices[0][0] * len(RAW_SUITES["study_events"].rules)
+        assert {row["suite"] for row in rows if row["stage"] == "evidence"} == {
+            f"evidence.{name}" for name in TABLES
+        }
+        (broken,) = [row for row in rows if not row["success"] and row["tenant_id"] == "bad"]
+        assert (broken["expectation"], broken["severity"]) == (
+            "session_attended__minutes_is_in_range", "block",
+        )  # fmt: skip
+        assert (broken["count_rows"], broken["count_unexpected"], broken["observed_value"]) == (1, 1, "5000")
+        verdicts = warehouse.lake(
+            f"SELECT verdict FROM admission.slices WHERE slice_id = {broken['slice_id']}"
+        )
+        assert verdicts == [("blocked",)]
+
+    def test_no_row_holds_an_identifier(self, warehouse: Warehouse, second: Before) -> None:
+        rows = self.seen_by_operators(warehouse)
+        text = repr([{**row, "run_id": ""} for row in rows])
+        events = [*GOOD, *REJECTED, BAD]
+        known = {each.event_id for each in events} | {each.participant_ref for each in events}
+        assert not [each for each in known if each and each in text]
+
+    def test_an_analyst_sees_counts_without_tenants(
+        self, warehouse: Warehouse, first: dg.ExecuteInProcessResult
+    ) -> None:
+        (row,) = warehouse.published(
+            "SELECT * FROM quality.expectation_summary WHERE run_id = %s AND suite = 'participation_events' "
+            "AND expectation = 'session_attended__minutes_is_in_range'",
+            first.run_id,
+        )
+        assert row["count_failed"] == 2
+        assert row["count_checked"] > 2
+        assert "tenant_id" not in row
+        with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+            warehouse.published("SELECT * FROM quality.expectation_results")
+
+    def test_a_check_that_breaks_is_a_row_and_a_failed_check_and_no_verdict(
+        self, warehouse: Warehouse, second: Before, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from pipelines.definitions import defs
+        from pipelines.quality import admission
+
+        def breaks(*_: Any) -> pd.DataFrame:
+            raise RuntimeError("words with a value in them")
+
+        with closing(open_lake()) as lake:
+            raw = RawLake(lake)
+            raw.land("group_events", [anything("group_events", "x")], tenant="t", data_class=DATA_CLASS_LIVE)
+        monkeypatch.setattr(admission, "_read", breaks)
+        result = defs.resolve_job_def("build_warehouse").execute_in_process(
+            instance=dg.DagsterInstance.ephemeral(),
+            asset_selection=[dg.AssetKey(["admission", "group_events"])],
+        )
+        checks = result.get_asset_check_evaluations()
+        assert checks
+        assert {(each.passed, each.severity.value) for each in checks} == {(False, "ERROR")}
+        (row,) = self.seen_by_operators(warehouse, result.run_id)
+        assert (row["expectation"], row["success"], row["severity"]) == ("check_can_be_run", False, "block")
+        assert row["problem"] == "the check broke: RuntimeError"
+        assert row["slice_id"] is None
+        assert warehouse.lake("SELECT count(*) FROM admission.slices WHERE tenant_id = 't'") == [(0,)]
+
+    def test_what_is_old_is_forgotten(self, warehouse: Warehouse, second: Before) -> None:
+        postgres = warehouse.postgres
+        passed, failed = RuleResult("passed", True, 1), RuleResult("failed", False, 1, 1)
+        for run_id in ("old", "older", "new"):
+            record(postgres, run_id, [Checked("health", "of-a-test", [passed, failed])])
+            days = {"old": 8, "older": 91, "new": 0}[run_id]
+            with closing(_owner(postgres)) as connection, connection, connection.cursor() as cursor:
+                cursor.execute(
+                    "UPDATE quality.expectation_results SET checked_at = now() - %s * interval '1 day' "
+                    "WHERE run_id = %s",
+                    (days, run_id),
+                )
+        record(postgres, "newer", [Checked("health", "of-a-test", [passed])])
+        kept = [
+            (row["run_id"], row["expectation"])
+            for row in self.seen_by_operators(warehouse)
+            if row["suite"] == "of-a-test"
+        ]
+        assert sorted(kept) == [("new", "failed"), ("new", "passed"), ("newer", "passed"), ("old", "failed")]
+
+    def seen_by_operators(self, warehouse: Warehouse, run_id: str | None = None) -> list[dict[str, Any]]:
+        readers = ReaderSettings.load()
+        return rows_for(
+            warehouse.postgres,
+            readers.operator_user,
+            readers.operator_password,
+            "SELECT * FROM quality.expectation_results WHERE coalesce(run_id = %s, true)",
+            (run_id,),
+        )
+
+
+class TestHealth:
+    def test_lag_failed_events_and_clocks_are_checked(self, warehouse: Warehouse, second: Before) -> None:
+        from pipelines.definitions import defs
+        from pipelines.defs.health.checks import CHECKS
+
+        ahead = outcome(
+            "ahead", at=datetime.now(UTC) + timedelta(minutes=2), participant="fast",
+            consent_withdrawn={"scope": CONSENT_SCOPE_RESEARCH},
+        )  # fmt: skip
+        with closing(open_lake()) as lake:
+            RawLake(lake).land("outcome_events", [ahead], tenant="fast-clock", data_class=DATA_CLASS_LIVE)
+        result = defs.resolve_job_def("check_health").execute_in_process(
+            instance=dg.DagsterInstance.ephemeral()
+        )
+        found = {each.asset_key: each for each in result.get_asset_check_evaluations()}
+        assert set(found) == set(CHECKS)
+        red = {key.path[-1]: each for key, each in found.items() if not each.passed}
+        assert set(red) == {"outcome_events", "failed_events"}
+        assert {each.severity.value for each in red.values()} == {"WARN"}
+        clocks: Any = red["outcome_events"].metadata["tenants"].value
+        fast = {each["tenant_id"]: each for each in clocks}["fast-clock"]
+        assert (fast["count_events"], fast["count_from_future"]) == (1, 1)
+        assert fast["median_seconds"] < 0
+        failed: Any = red["failed_events"].metadata["tenants"].value
+        counts = {each["tenant_id"]: (each["count_failed"], each["count_events"]) for each in failed}
+        # Of three deferred events one came in, one conflicts with the fourth, one waits.
+        assert counts["surveyor"] == (2, 4)
+        assert counts["worse"] == (2, 3)
+
+    def test_a_check_that_cannot_ask_kafka_has_failed(
+        self, warehouse: Warehouse, second: Before, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from pipelines.definitions import defs
+        from pipelines.defs.health.checks import LANDING
+
+        monkeypatch.setenv("CIRCLES_KAFKA_BOOTSTRAP", "127.0.0.1:9")
+        result = defs.resolve_job_def("check_health").execute_in_process(
+            instance=dg.DagsterInstance.ephemeral()
+        )
+        of_landing = [each for each in result.get_asset_check_evaluations() if each.check_name == LANDING]
+        assert {(each.passed, each.severity.value) for each in of_landing} == {(False, "ERROR")}
 
 
 class TestReaders:

@@ -70,6 +70,20 @@ def test_every_asset_is_in_one_job(definitions: dg.Definitions) -> None:
     assert sorted(in_jobs) == sorted(graph.materializable_asset_keys)
 
 
+def test_each_job_has_its_own_checks(definitions: dg.Definitions) -> None:
+    from pipelines.defs.health.checks import CHECKS
+
+    health = {(key, name) for key, name in CHECKS.items()}
+    jobs = ("build_warehouse", "reconcile_live", "check_health")
+    of_job = {
+        name: {(key.asset_key, key.name) for key in job.asset_layer.asset_graph.asset_check_keys}
+        for name in jobs
+        for job in [definitions.resolve_job_def(name)]
+    }
+    assert of_job["check_health"] == health
+    assert not health & (of_job["build_warehouse"] | of_job["reconcile_live"])
+
+
 def test_every_rule_is_a_check_and_only_those_of_evidence_block(definitions: dg.Definitions) -> None:
     from pipelines.defs.evidence.assets import suite_of
     from pipelines.evidence.rows import TABLES

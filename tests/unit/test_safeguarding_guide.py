@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from services.runtime.settings import SafeguardingSettings
+from services.runtime.webhook import headers
 from services.safeguarding.cases import Clock, Level, alerts, case_of, escalation
 from services.safeguarding.messages import alert_body, sign_of_life_body
-from services.safeguarding.webhook import headers
 from tests.unit.test_safeguarding_cases import risk
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "guides" / "safeguarding.md").read_text()

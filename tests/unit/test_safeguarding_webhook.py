@@ -13,10 +13,10 @@ import pytest
 from pydantic import SecretStr
 
 from services.runtime.settings import SafeguardingSettings
+from services.runtime.webhook import Address, Undelivered, check_url, post, session, signature
 from services.safeguarding.cases import CaseKey, Level
 from services.safeguarding.delivery import Delivery, Parcel
-from services.safeguarding.duty import ESCALATION, WEBHOOK, Address, check_url, duty
-from services.safeguarding.webhook import Undelivered, post, session, signature
+from services.safeguarding.duty import ESCALATION, WEBHOOK, duty
 from tests.fakes.receiver import SECRET, Receiver, receiver
 
 CASE = CaseKey("t", "case-1")

@@ -89,6 +89,16 @@ def test_processes_can_be_left_out_by_pattern(prepared: Path) -> None:
     assert names == ["postgres", "kafka", "ingestion", "engagement", "landing"]
 
 
+def test_the_viewer_is_off_until_it_is_asked_for_and_then_remembered(prepared: Path) -> None:
+    assert "dagster-viewer" not in {each.name for each in processes.processes()}
+    stack_env.record({}, optional=["viewer"])
+    stack_env.record({"dagster-viewer": 23002})
+    (viewer,) = [each for each in processes.processes() if each.name == "dagster-viewer"]
+    assert "--read-only" in viewer.command
+    assert viewer.command[-1] == "23002"
+    assert processes.ports_of(["dagster-viewer"]) == {"dagster-viewer": 23002}
+
+
 def test_servers_elsewhere_are_no_processes_here(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CIRCLES_STACK_KAFKA_EMBEDDED", "false")
     monkeypatch.setenv("CIRCLES_STACK_POSTGRES_EMBEDDED", "false")

@@ -236,3 +236,64 @@ COMMENT ON COLUMN live.tenant_engagement.count_active_groups IS 'Groups in which
 COMMENT ON COLUMN live.tenant_engagement.count_active_participants IS 'Distinct people who were active in any group: counted, or estimated from an even sample where there are more than 1,024 on a partition.';
 COMMENT ON COLUMN live.tenant_engagement.participants_relative_error IS 'Relative standard error of count_active_participants. 0: counted.';
 COMMENT ON COLUMN live.tenant_engagement.updated_at IS 'When the row was written, by the clock of the database.';
+
+CREATE SCHEMA IF NOT EXISTS quality;
+COMMENT ON SCHEMA quality IS 'What every check of the pipelines has found. Rows by tenant are for operators, counts for analysts.';
+GRANT USAGE ON SCHEMA quality TO {operator}, {analyst};
+
+CREATE TABLE IF NOT EXISTS quality.expectation_results (
+    run_id text NOT NULL,
+    checked_at timestamptz NOT NULL,
+    stage text NOT NULL,
+    suite text NOT NULL,
+    expectation text NOT NULL,
+    tenant_id text,
+    slice_id bigint,
+    first_landed_seq bigint,
+    last_landed_seq bigint,
+    release_id bigint,
+    severity text NOT NULL CHECK (severity IN ('block', 'warn')),
+    success boolean NOT NULL,
+    count_rows bigint NOT NULL,
+    count_unexpected bigint NOT NULL,
+    observed_value text,
+    problem text
+);
+CREATE INDEX IF NOT EXISTS expectation_results_checked_at ON quality.expectation_results (checked_at);
+
+COMMENT ON TABLE quality.expectation_results IS 'One row per run, checked table or tenant''s slice, and expectation. What passed is kept for 7 days, what did not for 90. No identifier, no text of a partner.';
+COMMENT ON COLUMN quality.expectation_results.run_id IS 'Run in Dagster.';
+COMMENT ON COLUMN quality.expectation_results.checked_at IS 'When the result was recorded.';
+COMMENT ON COLUMN quality.expectation_results.stage IS 'admission (raw rows before staging), evidence (candidates before release) or health (of the stack and of what partners send).';
+COMMENT ON COLUMN quality.expectation_results.suite IS 'What was checked: a raw table, an evidence table, or a topic.';
+COMMENT ON COLUMN quality.expectation_results.expectation IS 'The rule, by the name that Dagster shows. check_can_be_run: the check itself broke.';
+COMMENT ON COLUMN quality.expectation_results.tenant_id IS 'Partner whose rows were checked; empty: records of unknown origin. NULL: rows of all.';
+COMMENT ON COLUMN quality.expectation_results.slice_id IS 'Number of the verdict in admission.slices. NULL: no slice, or no verdict because the check broke.';
+COMMENT ON COLUMN quality.expectation_results.first_landed_seq IS 'Of a slice: its first landing.';
+COMMENT ON COLUMN quality.expectation_results.last_landed_seq IS 'Of a slice: its last landing.';
+COMMENT ON COLUMN quality.expectation_results.release_id IS 'Of evidence: number of the candidate.';
+COMMENT ON COLUMN quality.expectation_results.severity IS 'block: a failure keeps the slice or the candidate back, or the check broke. warn: nothing is kept back.';
+COMMENT ON COLUMN quality.expectation_results.success IS 'Whether it holds. A check that broke has not succeeded.';
+COMMENT ON COLUMN quality.expectation_results.count_rows IS 'Rows that were checked; of a share, its denominator.';
+COMMENT ON COLUMN quality.expectation_results.count_unexpected IS 'Of these, the ones that break the rule.';
+COMMENT ON COLUMN quality.expectation_results.observed_value IS 'Figures, or up to five codes or numbers that break the rule, where they identify nobody.';
+COMMENT ON COLUMN quality.expectation_results.problem IS 'Why the rule could not be run, or which columns are missing.';
+
+-- Without tenants and numbers of rows: a slice of a small group is a small cell.
+CREATE OR REPLACE VIEW quality.expectation_summary AS
+SELECT run_id, stage, suite, expectation, severity, max(checked_at) AS checked_at,
+       count(*) AS count_checked, count(*) FILTER (WHERE NOT success) AS count_failed
+FROM quality.expectation_results
+GROUP BY run_id, stage, suite, expectation, severity;
+
+COMMENT ON VIEW quality.expectation_summary IS 'Results by run, table and expectation, for analysts: how many slices or tables were checked, and how many failed.';
+COMMENT ON COLUMN quality.expectation_summary.run_id IS 'Run in Dagster.';
+COMMENT ON COLUMN quality.expectation_summary.stage IS 'admission, evidence or health.';
+COMMENT ON COLUMN quality.expectation_summary.suite IS 'What was checked: a raw table, an evidence table, or a topic.';
+COMMENT ON COLUMN quality.expectation_summary.expectation IS 'The rule.';
+COMMENT ON COLUMN quality.expectation_summary.severity IS 'block or warn.';
+COMMENT ON COLUMN quality.expectation_summary.checked_at IS 'When the last of the results was recorded.';
+COMMENT ON COLUMN quality.expectation_summary.count_checked IS 'Slices or tables that were held against the rule.';
+COMMENT ON COLUMN quality.expectation_summary.count_failed IS 'Of these, the ones that it does not hold for. Of results that are older than 7 days only failures are kept.';
+GRANT SELECT ON quality.expectation_results, quality.expectation_summary TO {operator};
+GRANT SELECT ON quality.expectation_summary TO {analyst};

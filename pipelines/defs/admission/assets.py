@@ -38,10 +38,10 @@ def _asset(raw_table: str, suite: Suite) -> dg.AssetsDefinition:
         description=f"Verdicts on slices of raw.{raw_table}: one tenant's rows between two landings.",
         check_specs=[dg.AssetCheckSpec(rule.name, asset=key) for rule in suite.rules],
     )
-    def admission(lake: Lake, database: Database) -> dg.MaterializeResult:  # type: ignore[type-arg]
+    def admission(context: dg.AssetExecutionContext, lake: Lake, database: Database) -> dg.MaterializeResult:  # type: ignore[type-arg]
         started = time.monotonic()
         with lake.open() as connection:
-            judged = admit(connection, database.settings, raw_table)
+            judged = admit(connection, database.settings, raw_table, context.run.run_id)
         return dg.MaterializeResult(
             metadata=_metadata(judged, time.monotonic() - started),
             check_results=[_check(key, rule.name, judged) for rule in suite.rules],
@@ -63,11 +63,13 @@ def _metadata(judged: Sequence[Judged], seconds: float) -> dict[str, Any]:
 
 def _check(key: dg.AssetKey, rule: str, judged: Sequence[Judged]) -> dg.AssetCheckResult:
     broken = list(_broken(rule, judged))
+    # A broken rule has done its work once its slice is blocked; a broken check needs somebody.
+    has_crashed = any(each.problem for each in judged)
     return dg.AssetCheckResult(
         asset_key=key,
         check_name=rule,
         passed=not broken,
-        severity=dg.AssetCheckSeverity.WARN,
+        severity=dg.AssetCheckSeverity.ERROR if has_crashed else dg.AssetCheckSeverity.WARN,
         metadata={"slices": len(judged), "broken_in": dg.MetadataValue.json(broken)},
     )
 
@@ -76,7 +78,7 @@ def _broken(rule: str, judged: Sequence[Judged]) -> Iterator[dict[str, object]]:
     """Slices in which the rule is broken or could not be judged: counts, and values that identify nobody."""
     for each in judged:
         if each.problem:
-            yield {"tenant": each.slice.tenant_id, "problem": f"the check broke: {each.problem}"}
+            yield {"tenant": each.slice.tenant_id, "problem": each.problem}
         for result in each.results:
             if result.rule == rule and not result.passed:
                 yield {

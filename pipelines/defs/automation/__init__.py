@@ -1,1 +1,1 @@
-"""What starts the warehouse and the reconciliation: their jobs, a sensor and schedules."""
+"""What starts the jobs and tells of those that failed: jobs, schedules and sensors."""

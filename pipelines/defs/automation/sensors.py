@@ -4,7 +4,7 @@ import dagster as dg
 import duckdb
 
 from pipelines.defs.automation.jobs import build_warehouse
-from pipelines.defs.automation.runs import is_under_way
+from pipelines.defs.automation.unfinished import has_unfinished_run
 from pipelines.defs.resources import Lake
 from pipelines.quality.admission import newest_pending
 
@@ -19,7 +19,7 @@ SECONDS = 15
     description="Starts build_warehouse when rows have landed that await admission.",
 )
 def new_data_sensor(context: dg.SensorEvaluationContext, lake: Lake) -> dg.RunRequest | dg.SkipReason:
-    if is_under_way(context.instance, build_warehouse.name):
+    if has_unfinished_run(context.instance, build_warehouse.name):
         return dg.SkipReason("A run is queued or under way; it, or the next look, takes what is new.")
     try:
         with lake.open() as connection:

@@ -3,6 +3,7 @@
 A candidate that fails a check is kept for a look and never released.
 """
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -18,12 +19,15 @@ from pipelines.evidence.rows import CONTROLLED_COMPARISON, GROUP_ENGAGEMENT, TAB
 from pipelines.publication.candidate import approve, provenance, read_candidate, write_candidate
 from pipelines.publication.disclosure import control, threshold_of
 from pipelines.quality.expectations import RuleResult, check
+from pipelines.quality.results import Checked, crashed, record
 from pipelines.quality.rules import Suite
 from pipelines.quality.suites.evidence import evidence_suite
 from services.runtime.lake import current_snapshot
 
 if TYPE_CHECKING:
     import pandas as pd
+
+log = logging.getLogger(__name__)
 
 GROUP = "evidence"
 
@@ -60,7 +64,9 @@ def assets() -> dg.AssetsDefinition:
             for rule in suite.rules
         ],
     )
-    def evidence(lake: Lake, database: Database) -> Iterator[dg.MaterializeResult]:  # type: ignore[type-arg]
+    def evidence(
+        context: dg.AssetExecutionContext, lake: Lake, database: Database
+    ) -> Iterator[dg.MaterializeResult]:  # type: ignore[type-arg]
         started = time.monotonic()
         with lake.open(read_only=True) as connection:
             snapshot = current_snapshot(connection)
@@ -70,6 +76,14 @@ def assets() -> dg.AssetsDefinition:
         frames = {name: control(BUILDERS[name](inputs)) for name in TABLES}
         release_id = write_candidate(database.settings, [*TABLES.values()], frames, provenance(snapshot))
         results = {name: _checked(database, release_id, TABLES[name], suites[name]) for name in TABLES}
+        record(
+            database.settings,
+            context.run.run_id,
+            [
+                Checked("evidence", suites[name].name, found, release_id=release_id)
+                for name, found in results.items()
+            ],
+        )
         if all(each.passed for found in results.values() for each in found):
             approve(database.settings, release_id)
         for name, found in results.items():
@@ -94,7 +108,13 @@ def _spec(table: Table) -> dg.AssetSpec:
 
 def _checked(database: Database, release_id: int, table: Table, suite: Suite) -> list[RuleResult]:
     """The checks look at what is in PostgreSQL, not at what was meant to be written."""
-    return check(suite.derive(read_candidate(database.settings, release_id, table)), suite)
+    rows = read_candidate(database.settings, release_id, table)
+    try:
+        return check(suite.derive(rows), suite)
+    except Exception as error:
+        # Whatever broke, no rule has been seen to hold.
+        log.exception("the check of %s broke", table.name)
+        return [crashed(rule.name, error, len(rows)) for rule in suite.rules]
 
 
 def _metadata(

@@ -1,5 +1,6 @@
 {{ config(materialized='table') }}
 
+{% set event_tables = ['participation_events', 'outcome_events', 'group_events', 'study_events'] %}
 {% set identity_models = [
     'stg_participation__identities',
     'stg_outcomes__identities',
@@ -8,7 +9,7 @@
 ] %}
 
 with reported as (
-    {{ rows_of_passed_slices('failed_events') }}
+    {{ rows_of_slices('failed_events', 'passed') }}
 ),
 
 identities as (
@@ -53,6 +54,82 @@ set_aside as (
     where report_number = 1
 ),
 
+rejected_rows as (
+    {% for raw_table in event_tables %}
+    select
+        topic,
+        topic_id,
+        cast(kafka_partition as bigint) as kafka_partition,
+        kafka_offset,
+        event_index,
+        tenant_id,
+        event_id,
+        body_hash,
+        data_class,
+        received_at,
+        verdict_reason,
+        verdict_at,
+        landed_seq
+    from ({{ rows_of_slices(raw_table, 'rejected') }}) as landed_rows
+    union all
+    {% endfor %}
+    select
+        topic,
+        cast(null as varchar) as topic_id,
+        cast(null as bigint) as kafka_partition,
+        cast(null as bigint) as kafka_offset,
+        cast(null as integer) as event_index,
+        tenant_id,
+        event_id,
+        body_hash,
+        data_class,
+        received_at,
+        verdict_reason,
+        verdict_at,
+        landed_seq
+    from ({{ rows_of_slices('failed_events', 'rejected') }}) as deferred_rows
+    where stage = 'ingestion'
+),
+
+numbered_rejections as (
+    select
+        *,
+        row_number() over (
+            partition by topic, tenant_id, event_id, body_hash
+            order by landed_seq, topic_id, kafka_partition, kafka_offset, event_index
+        ) as rejection_number
+    from rejected_rows
+),
+
+-- What an operator has kept out, unless another copy of it passed.
+rejected as (
+    select
+        'admission' as stage,
+        'rejected' as reason,
+        rejections.verdict_reason as detail,
+        rejections.topic,
+        rejections.topic_id,
+        rejections.kafka_partition,
+        rejections.kafka_offset,
+        rejections.event_index,
+        rejections.verdict_at as failed_at,
+        rejections.tenant_id,
+        rejections.event_id,
+        rejections.body_hash,
+        rejections.data_class,
+        rejections.received_at,
+        false as has_event_bytes,
+        cast(null as bigint) as record_size_bytes,
+        rejections.landed_seq
+    from numbered_rejections as rejections
+    left join identities
+        on rejections.topic = identities.topic
+        and rejections.tenant_id = identities.tenant_id
+        and rejections.event_id = identities.event_id
+        and rejections.body_hash = identities.body_hash
+    where rejections.rejection_number = 1 and identities.event_id is null
+),
+
 numbered_deferrals as (
     select
         *,
@@ -64,7 +141,8 @@ numbered_deferrals as (
     where stage = 'ingestion'
 ),
 
--- An event that the gateway deferred is failed until it comes in after all, replayed or posted again.
+-- An event that the gateway deferred is failed until it comes in after all, replayed or posted again, and
+-- is staged, or rejected.
 deferred as (
     select
         deferrals.stage,
@@ -90,7 +168,15 @@ deferred as (
         and deferrals.tenant_id = identities.tenant_id
         and deferrals.event_id = identities.event_id
         and deferrals.body_hash = identities.body_hash
-    where deferrals.deferral_number = 1 and identities.event_id is null
+    left join rejected
+        on deferrals.topic = rejected.topic
+        and deferrals.tenant_id = rejected.tenant_id
+        and deferrals.event_id = rejected.event_id
+        and deferrals.body_hash = rejected.body_hash
+    where
+        deferrals.deferral_number = 1
+        and identities.event_id is null
+        and rejected.event_id is null
 ),
 
 conflicts as (
@@ -117,6 +203,8 @@ conflicts as (
 )
 
 select * from set_aside
+union all
+select * from rejected
 union all
 select * from deferred
 union all

@@ -1,4 +1,4 @@
-"""Which runs are not over yet: who starts runs asks before it starts another."""
+"""Whether a job has a run that waits or works: sensors and schedules ask before they start another."""
 
 from __future__ import annotations
 
@@ -13,6 +13,5 @@ UNFINISHED = [
 ]
 
 
-def is_under_way(instance: dg.DagsterInstance, job_name: str) -> bool:
-    """Whether a run of the job waits or works."""
+def has_unfinished_run(instance: dg.DagsterInstance, job_name: str) -> bool:
     return bool(instance.get_runs(dg.RunsFilter(job_name=job_name, statuses=UNFINISHED), limit=1))

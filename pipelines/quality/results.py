@@ -1,0 +1,93 @@
+"""What every check has found, as rows of `quality.expectation_results`: for operators, and for analysts as
+counts without tenants. No row holds an identifier or a partner's words.
+
+What is checked is decided by `admission`, publication and `health`. The table is bounded: what passed is kept
+for a week, what did not for 90 days.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from psycopg2.extras import execute_values
+
+from pipelines.quality.expectations import RuleResult
+from services.runtime.postgres import connect
+from services.runtime.settings import PostgresSettings
+
+KEPT_DAYS_PASSED = 7
+KEPT_DAYS_FAILED = 90
+
+BLOCK, WARN = "block", "warn"
+
+INSERT = """
+INSERT INTO quality.expectation_results (
+  run_id, checked_at, stage, suite, expectation, tenant_id, slice_id, first_landed_seq, last_landed_seq,
+  release_id, severity, success, count_rows, count_unexpected, observed_value, problem
+) VALUES %s
+"""
+
+FORGET = """
+DELETE FROM quality.expectation_results
+WHERE checked_at < now() - %s * interval '1 day' OR (success AND checked_at < now() - %s * interval '1 day')
+"""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """One table, or one tenant's part of it, and the results of the rules that it was held against."""
+
+    stage: str
+    """admission, evidence or health."""
+    suite: str
+    results: Sequence[RuleResult]
+    severity: str = BLOCK
+    tenant_id: str | None = None
+    slice_id: int | None = None
+    """None as well when the check broke: then there is no verdict."""
+    landings: tuple[int | None, int | None] = (None, None)
+    release_id: int | None = None
+
+
+def crashed(rule: str, error: Exception, count_rows: int = 0) -> RuleResult:
+    """The result of a check that broke: it has not passed. The error's words may hold values: only its kind
+    is told."""
+    return RuleResult(rule, False, count_rows, problem=f"the check broke: {type(error).__name__}")
+
+
+def record(postgres: PostgresSettings, run_id: str, checked: Sequence[Checked]) -> None:
+    """Adds a row per result and forgets what is old, in one transaction."""
+    checked_at = datetime.now(UTC)
+    rows = [
+        (
+            run_id,
+            checked_at,
+            each.stage,
+            each.suite,
+            result.rule,
+            each.tenant_id,
+            each.slice_id,
+            *each.landings,
+            each.release_id,
+            each.severity,
+            result.passed,
+            result.count_rows,
+            result.count_unexpected,
+            ", ".join(result.sample) or None,
+            result.problem or None,
+        )
+        for each in checked
+        for result in each.results
+    ]
+    if not rows:
+        return
+    with (
+        closing(connect(postgres, postgres.database_published, autocommit=False)) as connection,
+        connection,
+        connection.cursor() as cursor,
+    ):
+        execute_values(cursor, INSERT, rows)
+        cursor.execute(FORGET, (KEPT_DAYS_FAILED, KEPT_DAYS_PASSED))
