@@ -9,12 +9,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import click
 
 from infra.cli.keys import keys
 from infra.cli.safeguarding import safeguarding
 from infra.cli.slices import slices
+
+if TYPE_CHECKING:
+    from infra.cli.sql import Role
 
 _MOMENT = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"])
 _PORT_NAMES = (
@@ -124,20 +128,21 @@ def logs(name: str, lines: int, follow: bool) -> None:
 
 @cli.command()
 @click.argument("statement", required=False)
-@click.option("--published", is_flag=True, help="Ask the published tables, as an analyst sees them.")
+@click.option("--published", "role", flag_value="analyst", help="Ask the published tables, as analysts do.")
+@click.option("--operator", "role", flag_value="operator", help="And live figures and checks: confidential.")
 @click.option("--csv", "as_csv", is_flag=True, help="Comma-separated values instead of a table.")
 @click.option("--as-of", metavar="WHEN", help="Read the lake as it was: a snapshot's number or a time (UTC).")
 @click.option("--snapshots", is_flag=True, help="Show which snapshots --as-of can read.")
-def sql(statement: str | None, published: bool, as_csv: bool, as_of: str | None, snapshots: bool) -> None:
+def sql(statement: str | None, role: Role | None, as_csv: bool, as_of: str | None, snapshots: bool) -> None:
     """Run one STATEMENT on the lake, or read statements until Ctrl-D."""
     from infra.cli.sql import run, show_snapshots
 
-    if published and (as_of or snapshots):
+    if role and (as_of or snapshots):
         raise click.UsageError("--as-of and --snapshots are about the lake, not about published tables.")
     if snapshots:
         show_snapshots(as_csv=as_csv)
     else:
-        run(statement, published=published, as_csv=as_csv, as_of=as_of)
+        run(statement, role=role, as_csv=as_csv, as_of=as_of)
 
 
 @cli.command()

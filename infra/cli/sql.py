@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -20,11 +20,17 @@ NEWEST_SHOWN = 20
 """Landing makes a snapshot every two seconds; those of releases are shown whatever their age."""
 
 
-def run(statement: str | None, *, published: bool, as_csv: bool, as_of: str | None = None) -> None:
-    """Runs one statement, or reads statements from the terminal. Raises StackError for a wrong one."""
-    connection = open_published() if published else open_lake(as_of)
+Role = Literal["analyst", "operator"]
+
+
+def run(statement: str | None, *, role: Role | None, as_csv: bool, as_of: str | None = None) -> None:
+    """Runs one statement, or reads statements from the terminal. Raises StackError for a wrong one.
+
+    With a `role` it is asked of the published database, else of the lake.
+    """
+    connection = open_published(role) if role else open_lake(as_of)
     with closing(connection):
-        ask = _ask_published if published else _ask_lake
+        ask = _ask_published if role else _ask_lake
         if statement is not None:
             _print(ask(connection, statement), as_csv)
         else:
@@ -125,13 +131,16 @@ def _number_or_moment(words: str) -> int | datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def open_published() -> Any:
-    """A connection to the published tables, with an analyst's role. Each statement is its own transaction."""
+def open_published(role: Role = "analyst") -> Any:
+    """A connection to the published tables as somebody who reads. Each statement is its own transaction."""
     import psycopg2
 
     postgres, readers = PostgresSettings.load(), ReaderSettings.load()
-    as_analyst = {"user": readers.analyst_user, "password": readers.analyst_password}
-    connection = psycopg2.connect(postgres.model_copy(update=as_analyst).dsn(postgres.database_published))
+    as_reader = {
+        "analyst": {"user": readers.analyst_user, "password": readers.analyst_password},
+        "operator": {"user": readers.operator_user, "password": readers.operator_password},
+    }[role]
+    connection = psycopg2.connect(postgres.model_copy(update=as_reader).dsn(postgres.database_published))
     connection.autocommit = True
     return connection
 

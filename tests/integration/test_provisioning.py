@@ -112,6 +112,11 @@ def test_sql_on_the_lake_and_on_the_published_tables(stack: Stack) -> None:
         "1,",
     ]
     assert "circles_analyst" in stack.circles("sql", "--published", "SELECT current_user AS me").stdout
+    live = "SELECT count(*) FROM live.group_engagement"
+    assert stack.circles("sql", "--operator", live).returncode == 0
+    assert "permission denied" in stack.circles("sql", "--published", live).stderr
+    deletion = stack.circles("sql", "--operator", "DELETE FROM live.group_engagement")
+    assert "permission denied" in deletion.stderr
     wrong = stack.circles("sql", "SELECT nothing_like_it")
     assert wrong.returncode == 1
     assert "Traceback" not in wrong.stderr
