@@ -38,7 +38,8 @@ NOT_THERE = "there is no"
 ROOMY = 4
 """Times the least free space: below it a disk is watched."""
 PENDING_HOURS = 2
-SNAPSHOTS = 20_000
+SNAPSHOTS = 150_000
+"""Of two days in which landing commits every two seconds, and as many again."""
 CLOCK_SECONDS = 5.0
 PINNED = ("duckdb", "duckdb-extension-ducklake", "duckdb-extension-postgres-scanner")
 
@@ -393,7 +394,10 @@ def judged_snapshots(count: int) -> Finding:
         return well(f"{count:,} snapshots of the lake")
     means = "Each landing makes one; reading gets slower and the catalog larger."
     return Finding(
-        WARNING, f"{count:,} snapshots of the lake", means, "Does the lake's maintenance run? See Dagster."
+        WARNING,
+        f"{count:,} snapshots of the lake",
+        means,
+        "Does `maintain_lake` succeed? See Dagster, or try `circles maintain`.",
     )
 
 
