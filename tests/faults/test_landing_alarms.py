@@ -27,6 +27,10 @@ SELECT count(*), count(DISTINCT (topic_id, kafka_partition, kafka_offset, event_
 FROM raw.participation_events WHERE tenant_id = ?
 """
 TOLD = "SELECT alarm, list(is_raised ORDER BY told_at) FROM raw.landing_alarms GROUP BY alarm"
+EARLIER = "'study-events', 'an-earlier-one', 0, 7"
+"""Topic, its id, partition and next offset of a landing that nobody made."""
+NEWEST = 1_000_000
+"""A number of a landing, above all that there are."""
 HOLDS_THE_LOCK = f"pid IN (SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objid = {LANDING_LOCK})"
 
 
@@ -110,10 +114,13 @@ def _fill_the_disk(process: subprocess.Popen[bytes], file_bytes: int) -> None:
 def test_an_operator_accepts_what_is_lost_and_landing_goes_on(
     stack: Stack, lake: OwnLake, tmp_path: Path
 ) -> None:
-    """The lake knows another topic of the name; the topic itself is the stack's, and whole."""
+    """The lake knows another topic of the name; the topic itself is the stack's, and whole.
+
+    Whether other partitions of it have records depends on who used the stack before.
+    """
     with landing_process(stack, lake, tmp_path / "home") as landing:
         landing.wait_until_ready()
-        lake.rows("INSERT INTO raw.landed_offsets VALUES ('study-events', 'an-earlier-one', 0, 7, 0, now())")
+        lake.rows(f"INSERT INTO raw.landed_offsets VALUES ({EARLIER}, {NEWEST}, now())")
         lake.end_connections(HOLDS_THE_LOCK)  # a new session, as after any failure
 
         def replay(*options: str) -> subprocess.CompletedProcess[str]:
@@ -130,9 +137,8 @@ def test_an_operator_accepts_what_is_lost_and_landing_goes_on(
         assert replay().returncode == 0
         landing.wait_until_ready()
         assert "Nothing is missing" in replay().stdout
-        assert lake.rows("SELECT kafka_partition, topic_id, first_missing_offset FROM raw.landing_gaps") == [
-            (number, "an-earlier-one", 7 if number == 0 else 0) for number in range(8)
-        ]
+        gap = "SELECT topic_id, first_missing_offset FROM raw.landing_gaps WHERE kafka_partition = 0"
+        assert lake.rows(gap) == [("an-earlier-one", 7)]
         assert landing.process.poll() is None
     wrong = stack.circles("replay", "--accept-gap", "--topic", "nothing-like-it")
     assert wrong.returncode == 1 and "study-events" in wrong.stderr

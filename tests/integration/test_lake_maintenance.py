@@ -478,23 +478,6 @@ def test_dagsters_job_tells_what_it_did(raw: RawLake, lake: duckdb.DuckDBPyConne
     assert [record.data["step"] for record in metadata["steps"].records] == list(STEPS)
 
 
-def test_maintenances_do_not_pile_up() -> None:
-    from pipelines.defs.automation.schedules import hourly_maintenance
-
-    with dg.instance_for_test() as instance:
-        context = dg.build_schedule_context(instance=instance)
-        assert isinstance(hourly_maintenance(context), dg.RunRequest)
-        instance.create_run_for_job(_waiting(), status=dg.DagsterRunStatus.STARTED)
-        assert isinstance(hourly_maintenance(context), dg.SkipReason)
-
-
-def _waiting() -> dg.JobDefinition:
-    @dg.job(name="maintain_lake")
-    def job() -> None: ...
-
-    return job
-
-
 def test_the_command_shows_each_step(
     raw: RawLake, lake: duckdb.DuckDBPyConnection, capsys: pytest.CaptureFixture[str]
 ) -> None:
