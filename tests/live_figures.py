@@ -21,15 +21,14 @@ Shown = dict[str, tuple[int, dict[int, Figures]]]
 
 
 def live_figures(partner: Partner) -> Shown:
-    names = [name for name, _ in FIGURES]
     rows = published_rows(
-        f"SELECT group_id, extract(epoch FROM as_of)::bigint, {', '.join(names)} "
+        f"SELECT group_id, extract(epoch FROM as_of)::bigint, {', '.join(FIGURES)} "
         "FROM live.group_engagement WHERE tenant_id = %s",
         partner.tenant_id,
     )
     shown: Shown = {}
     for group, as_of, *values in rows:
-        window = dict(zip(names, values, strict=True))
+        window = dict(zip(FIGURES, values, strict=True))
         shown.setdefault(group, (as_of, {}))[1][window.pop("window_hours")] = window
     return shown
 

@@ -22,7 +22,7 @@ from services.engagement.partitions import GroupFigures, PartitionState
 from services.engagement.reading import PSEUDONYM_CHARACTERS, pseudonym_number, read
 from services.engagement.state import StateWriter, restored
 from services.engagement.tables import Tabulator
-from services.live.view import FIGURES
+from services.live.view import FIGURES, MAY_BE_ABSENT
 from tests.fakes.engagement_oracle import Figures, Told
 
 TENANT = "t"
@@ -158,10 +158,10 @@ def shown_of(message: GroupEngagement) -> tuple[int, dict[int, Figures]]:
     """What a reader of the message sees."""
     windows = {
         window.window_hours: {
-            name: getattr(window, name)
-            if not may_be_absent or window.HasField(name)  # type: ignore[arg-type]
-            else None
-            for name, may_be_absent in FIGURES
+            name: None
+            if name in MAY_BE_ABSENT and not window.HasField(name)  # type: ignore[arg-type]
+            else getattr(window, name)
+            for name in FIGURES
             if name != "window_hours"
         }
         for window in message.windows
