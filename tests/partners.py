@@ -21,7 +21,7 @@ from circles.participation.v1 import participation_service_pb2_grpc as participa
 
 from infra.cli.figures import gather
 from services.ingestion.keys import create_key
-from services.kafka.client import consumer
+from services.kafka import client
 from services.kafka.topics import topics
 from services.runtime.lake import open_lake
 from services.runtime.postgres import connect
@@ -123,8 +123,5 @@ def wait_until_quiet() -> None:
 
 
 def end_offsets(topic: str) -> dict[int, int]:
-    from kafka import TopicPartition
-
-    places = [TopicPartition(topic, number) for number in range(topics()[topic].partitions)]
-    with contextlib.closing(consumer(KafkaSettings.load())) as reader:
-        return {place.partition: end for place, end in reader.end_offsets(places).items()}
+    ends = client.end_offsets(KafkaSettings.load(), [topics()[topic]])
+    return {partition: end for (_, partition), end in ends.items()}

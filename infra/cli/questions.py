@@ -174,7 +174,8 @@ def kafka() -> Finding:
     try:
         figures.connect(settings.bootstrap.split(",")[0])
         with closing(admin(settings, bootstrap_timeout_ms=3000)) as client:
-            return judged_topics(_partitions(client), _differences(client))
+            partitions = {each["name"]: len(each["partitions"]) for each in client.describe_topics()}
+            return judged_topics(partitions, _differences(client, partitions))
     except (OSError, KafkaUnavailable):
         return Finding(
             PROBLEM,
@@ -184,22 +185,18 @@ def kafka() -> Finding:
         )
 
 
-def _partitions(client: Any) -> dict[str, int]:
-    return {each["name"]: len(each["partitions"]) for each in client.describe_topics()}
-
-
-def _differences(client: Any) -> dict[str, dict[str, str]]:
+def _differences(client: Any, present: Iterable[str]) -> dict[str, dict[str, str]]:
     """By topic, settings that Kafka has otherwise than the registry."""
     from kafka.admin import ConfigResource, ConfigResourceType
 
     from infra.provisioning.topics import differences
 
-    present = [name for name in _partitions(client) if name in topics()]
-    if not present:
+    ours = [name for name in present if name in topics()]
+    if not ours:
         return {}
-    resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in present]
+    resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in ours]
     found = client.describe_configs(resources, config_filter="all")["topic"]
-    return {name: wrong for name in present if (wrong := differences(topics()[name], found[name]))}
+    return {name: wrong for name in ours if (wrong := differences(topics()[name], found[name]))}
 
 
 def judged_topics(partitions: Mapping[str, int], wrong: Mapping[str, Mapping[str, str]]) -> Finding:

@@ -22,8 +22,8 @@ from infra.local.supervision import State, Supervisor
 from services.runtime import heartbeat
 from services.runtime.settings import KafkaSettings, PostgresSettings, home
 
-HEALTHY = ("ready", "running", "stopped", "not started")
 _COLOURS = {"ready": "green", "running": "green", "stopped": "dim", "not started": "dim"}
+HEALTHY = _COLOURS.keys()
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def show(*, as_json: bool = False) -> int:
         sys.stdout.write("\n")
     else:
         _print(page)
-    return 0 if all(line.state in _COLOURS for line in lines) and not page["left_over"] else 1
+    return 0 if all(line.state in HEALTHY for line in lines) and not page["left_over"] else 1
 
 
 def processes() -> list[Line]:

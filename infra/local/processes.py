@@ -122,15 +122,18 @@ def _dagster() -> list[Process]:
     address = ["-h", "127.0.0.1", "-p"]
     secret = dagster.environment(folder)
     code = [program, "code-server", "start", "-m", "pipelines.definitions", *address]
-    viewer = Process(
-        "dagster-viewer",
-        [page, "--read-only", *workspace, *address, str(stack.viewer_port)],
-        ("dagster-code",),
-        partial(dagster.page_is_ready, stack.viewer_port),
-        "its page to answer",
-        start_seconds=120,
-        environment=secret,
-    )
+
+    def web_page(name: str, port: int, *options: str) -> Process:
+        return Process(
+            name,
+            [page, *options, *workspace, *address, str(port)],
+            ("dagster-code",),
+            partial(dagster.page_is_ready, port),
+            "its page to answer",
+            start_seconds=120,
+            environment=secret,
+        )
+
     return [
         Process(
             "dagster-code",
@@ -141,15 +144,7 @@ def _dagster() -> list[Process]:
             start_seconds=180,
             environment=secret,
         ),
-        Process(
-            "dagster-webserver",
-            [page, *workspace, *address, str(stack.dagster_port)],
-            ("dagster-code",),
-            partial(dagster.page_is_ready, stack.dagster_port),
-            "its page to answer",
-            start_seconds=120,
-            environment=secret,
-        ),
+        web_page("dagster-webserver", stack.dagster_port),
         # Nothing to ask it: it is ready when the supervisor has seen it run for a while.
         Process(
             "dagster-daemon",
@@ -159,7 +154,7 @@ def _dagster() -> list[Process]:
             "it to run",
             environment=secret,
         ),
-        *([viewer] if stack.viewer else []),
+        *([web_page("dagster-viewer", stack.viewer_port, "--read-only")] if stack.viewer else []),
     ]
 
 

@@ -23,7 +23,7 @@ from pipelines.maintenance.policy import STAGED_IN, kept_for_releases, raw_cutof
 from pipelines.publication.release import named_snapshots
 from services.runtime.lake import open_lake
 from services.runtime.layout import METADATA, sort_by
-from services.runtime.postgres import connect
+from services.runtime.postgres import connect, try_lock
 from services.runtime.settings import LakeSettings, PostgresSettings, RetentionSettings
 
 log = logging.getLogger(__name__)
@@ -175,10 +175,8 @@ def _only_one(postgres: PostgresSettings) -> Iterator[None]:
     """Holds the maintenance lock. It ends with its connection, also when the process is killed."""
     with contextlib.closing(connect(postgres, postgres.database_lake)) as connection:
         with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_try_advisory_lock(%s)", (MAINTENANCE_LOCK,))
-            row = cursor.fetchone()
-        if row is None or not row[0]:
-            raise AlreadyUnderWay("Another process maintains this lake")
+            if not try_lock(cursor, MAINTENANCE_LOCK):
+                raise AlreadyUnderWay("Another process maintains this lake")
         yield
 
 

@@ -21,7 +21,7 @@ from services.landing.raw_tables import ensure_raw_tables
 from services.runtime.heartbeat import beat
 from services.runtime.lake import open_lake
 from services.runtime.logs import configure_logging
-from services.runtime.postgres import PostgresUnavailable, connect
+from services.runtime.postgres import PostgresUnavailable, connect, try_lock
 from services.runtime.sessions import RETRY_SECONDS, run_sessions
 from services.runtime.settings import (
     KafkaSettings,
@@ -92,11 +92,7 @@ def _only_landing(
     """
     with contextlib.closing(connect(postgres, postgres.database_lake)) as connection:
         cursor = connection.cursor()
-        while not stop.is_set():
-            cursor.execute("SELECT pg_try_advisory_lock(%s)", (LANDING_LOCK,))
-            row = cursor.fetchone()
-            if row is not None and row[0]:
-                break
+        while not stop.is_set() and not try_lock(cursor, LANDING_LOCK):
             alarms.failed(ANOTHER_LANDING)
             beat(SERVICE, "waiting", alarms=alarms.words())
             stop.wait(RETRY_SECONDS)

@@ -31,7 +31,7 @@ CREATE TEMP TABLE IF NOT EXISTS incoming ON COMMIT DELETE ROWS AS
 SELECT {", ".join(COLUMNS)} FROM live.group_engagement WITH NO DATA
 """  # noqa: S608
 COPY = "COPY incoming FROM STDIN WITH (FORMAT csv)"
-"""Half the time of a statement with the values in it."""
+"""Takes a third of the time of a statement with the values in it."""
 UPSERT = f"""
 INSERT INTO live.group_engagement AS known ({", ".join(COLUMNS)}) SELECT * FROM incoming
 ON CONFLICT ({", ".join(KEY)}) DO UPDATE SET

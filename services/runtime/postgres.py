@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import psycopg2
 from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import cursor as Cursor
 
 from services.runtime.settings import PostgresSettings
 
-__all__ = ["Connection", "PostgresUnavailable", "connect"]
+__all__ = ["Connection", "PostgresUnavailable", "connect", "try_lock"]
 
 
 class PostgresUnavailable(Exception):
@@ -25,3 +26,10 @@ def connect(settings: PostgresSettings, database: str, *, autocommit: bool = Tru
         ) from error
     connection.autocommit = autocommit
     return connection
+
+
+def try_lock(cursor: Cursor, number: int) -> bool:
+    """Takes lock `number` of the database, which ends with the connection. False: somebody else has it."""
+    cursor.execute("SELECT pg_try_advisory_lock(%s)", (number,))
+    row = cursor.fetchone()
+    return row is not None and bool(row[0])

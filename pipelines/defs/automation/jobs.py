@@ -12,33 +12,36 @@ from pipelines.defs.health.checks import checks as health_checks
 from pipelines.defs.maintenance.assets import MAINTENANCE
 from pipelines.defs.reconciliation.assets import RECONCILIATION
 
-build_warehouse = dg.define_asset_job(
+
+def _job(name: str, selection: dg.AssetSelection, description: str) -> dg.UnresolvedAssetJobDefinition:
+    """In one process: each of its own would import Great Expectations again, longer than the work takes."""
+    return dg.define_asset_job(
+        name, selection=selection, description=description, executor_def=dg.in_process_executor
+    )
+
+
+build_warehouse = _job(
     "build_warehouse",
-    selection=dg.AssetSelection.all()
+    dg.AssetSelection.all()
     - dg.AssetSelection.assets(RECONCILIATION, MAINTENANCE)
     - dg.AssetSelection.checks(health_checks),
-    description="Admits what has landed, builds staging to marts, computes evidence and releases it.",
-    # One process: each of its own would import Great Expectations again, which takes longer than the work.
-    executor_def=dg.in_process_executor,
+    "Admits what has landed, builds staging to marts, computes evidence and releases it.",
 )
 
-reconcile_live = dg.define_asset_job(
+reconcile_live = _job(
     "reconcile_live",
-    selection=dg.AssetSelection.assets(RECONCILIATION),
-    description="Computes each live figure again from the lake, and says which differ and why.",
-    executor_def=dg.in_process_executor,
+    dg.AssetSelection.assets(RECONCILIATION),
+    "Computes each live figure again from the lake, and says which differ and why.",
 )
 
-maintain_lake = dg.define_asset_job(
+maintain_lake = _job(
     "maintain_lake",
-    selection=dg.AssetSelection.assets(MAINTENANCE),
-    description="Merges small files, expires snapshots by policy, deletes files that nothing names.",
-    executor_def=dg.in_process_executor,
+    dg.AssetSelection.assets(MAINTENANCE),
+    "Merges small files, expires snapshots by policy, deletes files that nothing names.",
 )
 
-check_health = dg.define_asset_job(
+check_health = _job(
     "check_health",
-    selection=dg.AssetSelection.checks(health_checks),
-    description="Lag of landing, share of failed events, partners' clocks.",
-    executor_def=dg.in_process_executor,
+    dg.AssetSelection.checks(health_checks),
+    "Lag of landing, share of failed events, partners' clocks.",
 )
