@@ -39,7 +39,7 @@ def specs() -> Iterator[dg.AssetSpec]:
         LIVE,
         dg.AssetKey(["staging", "stg_participation__events"]),
         dg.AssetKey(["staging", "stg_participation__identities"]),
-        dg.AssetKey(["intermediate", "int_withdrawals_resolved"]),
+        dg.AssetKey(["marts", "dim_participant"]),
     ],
     group_name=GROUP,
     kinds={"postgres"},

@@ -6,6 +6,7 @@ What the models do stands in `dbt/`.
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import shlex
 import subprocess
@@ -36,11 +37,20 @@ def environment() -> dict[str, str]:
         "CIRCLES_DBT_EXTENSION_DIRECTORY": str(lake.extension_directory),
         "CIRCLES_DBT_THREADS": str(lake.threads),
         "CIRCLES_DBT_MEMORY_LIMIT": lake.memory_limit,
+        "CIRCLES_DBT_DEFINITION": definition(),
         "DBT_PROFILES_DIR": str(PROJECT),
         "DBT_TARGET_PATH": str(target()),
         "DBT_LOG_PATH": str(target() / "logs"),
         "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
     }
+
+
+def definition() -> str:
+    """A fingerprint of the models and macros. Marts that were built from another one are computed anew."""
+    digest = hashlib.sha256()
+    for path in sorted(path for folder in ("models", "macros") for path in (PROJECT / folder).rglob("*.sql")):
+        digest.update(path.relative_to(PROJECT).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
 
 
 def prepare() -> None:
