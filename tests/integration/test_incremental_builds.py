@@ -1,5 +1,5 @@
-"""Marts after updates are what a build of everything gives: late, copied, corrected and retracted events, consents
-given and withdrawn, sessions cancelled, groups changed, in communities at random.
+"""Marts after updates are what a build of everything gives: late, copied, corrected and retracted events,
+consents given and withdrawn, sessions cancelled, groups changed, in communities at random.
 
 dbt alone, on a lake of its own; the stack lends its PostgreSQL server. Slices pass without being judged.
 """
@@ -177,7 +177,8 @@ def _pass_all(lake: Any) -> None:
 
 
 def _build(*arguments: str, definition: str = "") -> None:
-    environment = {**os.environ, **project.environment()}
+    inherited = os.environ  # noqa: TID251  # a child process needs PATH and the like
+    environment = {**inherited, **project.environment()}
     if definition:
         environment["CIRCLES_DBT_DEFINITION"] = definition
     command = [str(project.DBT), "run", *arguments]
