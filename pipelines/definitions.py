@@ -25,23 +25,25 @@ from pipelines.defs.maintenance import assets as maintenance
 from pipelines.defs.publication import assets as publication
 from pipelines.defs.reconciliation import assets as reconciliation
 from pipelines.defs.resources import Database, Lake
+from pipelines.defs.streaming import assets as streaming
+from pipelines.defs.streaming.state import streaming_state
 from pipelines.defs.transformation import assets as transformation
 
 defs = dg.Definitions(
     assets=[
+        *streaming.specs(),
         *landing.specs(),
         *admission.assets(),
         transformation.assets(),
         evidence.assets(),
         publication.release,
-        *reconciliation.specs(),
         reconciliation.live_reconciliation,
         maintenance.lake_maintenance,
     ],
     asset_checks=[health_checks],
     jobs=[build_warehouse, reconcile_live, check_health, maintain_lake],
     schedules=[daily_build, hourly_reconciliation, health_look, hourly_maintenance],
-    sensors=[new_data_sensor, failure_sensor],
+    sensors=[new_data_sensor, failure_sensor, streaming_state],
     resources={"lake": Lake(), "database": Database(), "dbt": transformation.dbt_resource()},
     executor=dg.in_process_executor,
 )
