@@ -9,14 +9,10 @@ from __future__ import annotations
 import dagster as dg
 
 from pipelines.defs.admission import assets as admission
+from pipelines.defs.automation.conditions import automation
 from pipelines.defs.automation.failures import failure_sensor
 from pipelines.defs.automation.jobs import build_warehouse, check_health, maintain_lake, reconcile_live
-from pipelines.defs.automation.schedules import (
-    daily_build,
-    health_look,
-    hourly_maintenance,
-    hourly_reconciliation,
-)
+from pipelines.defs.automation.schedules import daily_build, health_look, hourly_maintenance
 from pipelines.defs.automation.sensors import new_data_sensor
 from pipelines.defs.evidence import assets as evidence
 from pipelines.defs.health.checks import checks as health_checks
@@ -41,9 +37,14 @@ defs = dg.Definitions(
         maintenance.lake_maintenance,
     ],
     asset_checks=[health_checks],
-    jobs=[build_warehouse, reconcile_live, check_health, maintain_lake],
-    schedules=[daily_build, hourly_reconciliation, health_look, hourly_maintenance],
-    sensors=[new_data_sensor, failure_sensor, streaming_state],
+    jobs=[
+        build_warehouse,
+        reconcile_live,
+        check_health,
+        maintain_lake,
+    ],
+    schedules=[daily_build, health_look, hourly_maintenance],
+    sensors=[new_data_sensor, automation, failure_sensor, streaming_state],
     resources={"lake": Lake(), "database": Database(), "dbt": transformation.dbt_resource()},
     executor=dg.in_process_executor,
 )

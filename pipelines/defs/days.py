@@ -24,12 +24,7 @@ def today() -> str:
 
 
 def earlier_days(context: dg.AssetExecutionContext) -> tuple[date, date] | None:
-    """First and last day that this run is to compute again. None: it is the usual build.
-
-    A run that was started without a day, as from a shell, is a usual build too.
-    """
-    if not context.has_partition_key and not context.has_partition_key_range:
-        return None
+    """First and last day that this run is to compute again. None: it is the usual build."""
     keys = context.partition_key_range
     if keys.start == keys.end == today():
         return None

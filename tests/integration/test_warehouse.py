@@ -37,6 +37,7 @@ from scipy import stats
 
 from infra.cli.main import cli
 from infra.provisioning.databases import provision
+from pipelines.defs.days import today
 from pipelines.defs.transformation import project
 from pipelines.evidence.controlled_comparison import controlled_comparison
 from pipelines.evidence.group_engagement import group_engagement
@@ -120,11 +121,11 @@ class Warehouse:
 
     postgres: PostgresSettings
 
-    def build(self) -> dg.ExecuteInProcessResult:
+    def build(self, day: str = "") -> dg.ExecuteInProcessResult:
         from pipelines.definitions import defs
 
         job = defs.resolve_job_def("build_warehouse")
-        return job.execute_in_process(instance=dg.DagsterInstance.ephemeral())
+        return job.execute_in_process(instance=dg.DagsterInstance.ephemeral(), partition_key=day or today())
 
     def lake(self, statement: str) -> list[tuple[Any, ...]]:
         with closing(open_lake(read_only=True)) as lake:
@@ -780,6 +781,7 @@ class TestResults:
         result = defs.resolve_job_def("build_warehouse").execute_in_process(
             instance=dg.DagsterInstance.ephemeral(),
             asset_selection=[dg.AssetKey(["admission", "group_events"])],
+            partition_key=today(),
         )
         checks = result.get_asset_check_evaluations()
         assert checks

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
 
 import dagster as dg
 
+from pipelines.defs import freshness
 from pipelines.defs.days import DAYS
 from pipelines.defs.streaming.assets import service_key, topic_key
 from services.kafka.topics import landed_topics
 
 GROUP = "landing"
-
-FRESH = dg.FreshnessPolicy.time_window(warn_window=timedelta(hours=1), fail_window=timedelta(hours=3))
-"""Of a table that has all that its topic has, `state` tells every half hour."""
 
 
 def raw_key(raw_table: str) -> dg.AssetKey:
@@ -31,5 +28,5 @@ def specs() -> Iterator[dg.AssetSpec]:
             group_name=GROUP,
             kinds={"ducklake"},
             partitions_def=DAYS,
-            freshness_policy=FRESH,
+            freshness_policy=freshness.LANDED,
         )

@@ -11,6 +11,8 @@ from typing import Any
 import dagster as dg
 import duckdb
 
+from pipelines.defs import freshness
+from pipelines.defs.automation.conditions import HOURLY_WHEN_MOVED
 from pipelines.defs.resources import Database, Lake
 from pipelines.defs.streaming.assets import LIVE
 from pipelines.quality.reconciliation import Reconciliation, read_live, reconcile, record
@@ -31,6 +33,8 @@ CHECK = "live_figures_equal_their_recomputation"
     ],
     group_name=GROUP,
     kinds={"postgres"},
+    automation_condition=HOURLY_WHEN_MOVED,
+    freshness_policy=freshness.BUILT,
     description="Each live figure against its recomputation from the lake: table live.reconciliation.",
     check_specs=[dg.AssetCheckSpec(CHECK, asset=RECONCILIATION)],
 )
