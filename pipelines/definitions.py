@@ -18,6 +18,9 @@ from pipelines.defs.evidence import assets as evidence
 from pipelines.defs.health.checks import checks as health_checks
 from pipelines.defs.landing import assets as landing
 from pipelines.defs.maintenance import assets as maintenance
+from pipelines.defs.operations.publish import publish_by_hand
+from pipelines.defs.operations.replay import replay_failed_events
+from pipelines.defs.operations.retention import retention
 from pipelines.defs.publication import assets as publication
 from pipelines.defs.reconciliation import assets as reconciliation
 from pipelines.defs.resources import Database, Lake
@@ -42,6 +45,9 @@ defs = dg.Definitions(
         reconcile_live,
         check_health,
         maintain_lake,
+        replay_failed_events,
+        retention,
+        publish_by_hand,
     ],
     schedules=[daily_build, health_look, hourly_maintenance],
     sensors=[new_data_sensor, automation, failure_sensor, streaming_state],
