@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -129,19 +129,22 @@ def maintain(
     retention: RetentionSettings,
     *,
     is_dry_run: bool = False,
+    steps: Collection[str] = (),
     on_begin: Callable[[str], None] = lambda name: None,
 ) -> Generator[Step, None, None]:
-    """Does each step and yields what it did. A dry run changes nothing.
+    """Does each step, or those of `steps`, and yields what it did. A dry run changes nothing.
 
-    Raises AlreadyUnderWay, ValueError for a wrong setting, LiveFileTaken, duckdb.Error or psycopg2.Error when
-    the lake or PostgreSQL is away: then the next run does what this one did not.
+    Raises AlreadyUnderWay, ValueError for a wrong setting or an unknown step, LiveFileTaken, duckdb.Error or
+    psycopg2.Error when the lake or PostgreSQL is away: then the next run does what this one did not.
     """
     raw_cutoffs(retention.raw_days, datetime.now(UTC))
+    if unknown := set(steps) - STEPS.keys():
+        raise ValueError(f"{', '.join(sorted(unknown))} is no step of maintenance: {', '.join(STEPS)}")
     with _only_one(postgres), contextlib.closing(open_lake(lake_settings, postgres)) as lake:
         lake.execute(f"SET ducklake_target_file_size = '{lake_settings.target_file_mib}MiB'")
         work = _Work(lake, lake_settings, postgres, retention, is_dry_run)
         before = measure(lake, lake_settings.data_path)
-        for name, run in STEPS.items():
+        for name, run in ((name, run) for name, run in STEPS.items() if not steps or name in steps):
             on_begin(name)
             started = time.monotonic()
             work.left = []

@@ -13,7 +13,7 @@ import logging
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import duckdb
 import pandas as pd
@@ -119,6 +119,15 @@ class Judged:
         return "; ".join(broken) or None
 
 
+@dataclass(frozen=True)
+class JudgedDay:
+    """Rows of a raw table that were judged on a day (UTC), of all tenants."""
+
+    day: date
+    rows_passed: int
+    rows_blocked: int
+
+
 def ensure_ledger(lake: duckdb.DuckDBPyConnection) -> None:
     """Creates the table of verdicts. Safe to repeat."""
     lake.execute("CREATE SCHEMA IF NOT EXISTS admission")
@@ -169,6 +178,23 @@ def admit(
         results.record(postgres, run_id, [_checked(each, number, suite) for each, number in numbered])
         _record(lake, numbered)
     return judged
+
+
+def judged_days(lake: duckdb.DuckDBPyConnection, raw_table: str, count: int) -> list[JudgedDay]:
+    """The newest `count` days with verdicts, oldest first. What an operator decided later is not counted."""
+    rows = lake.execute(
+        """
+        WITH judged AS (
+          FROM admission.slices WHERE raw_table = ?
+          QUALIFY row_number() OVER (PARTITION BY tenant_id, first_landed_seq ORDER BY slice_id) = 1
+        )
+        SELECT checked_at::DATE, coalesce(sum(count_rows) FILTER (verdict = 'passed'), 0)::BIGINT,
+               coalesce(sum(count_rows) FILTER (verdict = 'blocked'), 0)::BIGINT
+        FROM judged GROUP BY 1 ORDER BY 1 DESC LIMIT ?
+        """,
+        [raw_table, count],
+    ).fetchall()
+    return [JudgedDay(*row) for row in reversed(rows)]
 
 
 def has_ledger(lake: duckdb.DuckDBPyConnection) -> bool:

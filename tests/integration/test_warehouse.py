@@ -37,6 +37,7 @@ from scipy import stats
 
 from infra.cli.main import cli
 from infra.provisioning.databases import provision
+from pipelines.defs.days import today
 from pipelines.defs.transformation import project
 from pipelines.evidence.controlled_comparison import controlled_comparison
 from pipelines.evidence.group_engagement import group_engagement
@@ -120,11 +121,11 @@ class Warehouse:
 
     postgres: PostgresSettings
 
-    def build(self) -> dg.ExecuteInProcessResult:
+    def build(self, day: str = "") -> dg.ExecuteInProcessResult:
         from pipelines.definitions import defs
 
         job = defs.resolve_job_def("build_warehouse")
-        return job.execute_in_process(instance=dg.DagsterInstance.ephemeral())
+        return job.execute_in_process(instance=dg.DagsterInstance.ephemeral(), partition_key=day or today())
 
     def lake(self, statement: str) -> list[tuple[Any, ...]]:
         with closing(open_lake(read_only=True)) as lake:
@@ -646,6 +647,70 @@ class TestSensor:
         assert cursor == str(number)
         again, _ = look(cursor)
         assert isinstance(again, dg.SkipReason)
+        assert request.partition_key == today()
+
+
+class TestDays:
+    def test_earlier_days_are_one_run_with_rows_seconds_and_snapshot_of_each_table(
+        self, warehouse: Warehouse, second: Before
+    ) -> None:
+        from pipelines.definitions import defs
+
+        days = [f"dagster/asset_partition_range_{end}" for end in ("start", "end")]
+        result = defs.resolve_job_def("build_warehouse").execute_in_process(
+            instance=dg.DagsterInstance.ephemeral(),
+            asset_selection=[dg.AssetKey(["staging", "stg_groups__events"])],
+            tags=dict(zip(days, ("2026-05-01", "2026-05-03"), strict=True)),
+        )
+        made = result.asset_materializations_for_node("dbt")
+        assert [each.partition for each in made] == ["2026-05-01", "2026-05-02", "2026-05-03"]
+        rows = warehouse.lake("SELECT count(*) FROM staging.stg_groups__events")[0][0]
+        for each in made:
+            assert each.metadata["dagster/row_count"].value == rows
+            assert float(str(each.metadata["seconds"].value)) > 0
+            assert int(str(each.metadata["lake_snapshot"].value)) > 0
+
+
+class TestPublishingByHand:
+    def test_a_dry_run_tells_what_would_change_and_an_earlier_release_comes_back(
+        self, warehouse: Warehouse, second: Before
+    ) -> None:
+        from pipelines.definitions import defs
+
+        def run(**settings: Any) -> dg.ExecuteInProcessResult:
+            config = {"ops": {"let_readers_see": {"config": settings}}}
+            return defs.resolve_job_def("publish").execute_in_process(run_config=config, raise_on_error=False)
+
+        def changes(result: dg.ExecuteInProcessResult) -> dict[str, dict[str, Any]]:
+            (output,) = [each for each in result.all_node_events if each.is_successful_output]
+            table = output.step_output_data.metadata["changes"]
+            assert isinstance(table, dg.TableMetadataValue)
+            return {str(each.data["table"]): dict(each.data) for each in table.records}
+
+        def seen() -> list[dict[str, Any]]:
+            return warehouse.published("SELECT DISTINCT release_id FROM evidence.group_engagement")
+
+        newest = seen()
+        nothing = changes(run())
+        assert set(nothing) == set(TABLES)
+        assert {each[name] for each in nothing.values() for name in ("added", "removed", "changed")} == {0}
+        counts = warehouse.published(
+            "SELECT count(*) AS rows_now, count(*) FILTER (WHERE suppressed) AS suppressed_now "
+            "FROM evidence.group_engagement"
+        )
+        assert counts == [
+            {name: nothing["group_engagement"][name] for name in ("rows_now", "suppressed_now")}
+        ]
+        # The second build left a partner's group out for want of consent, and let another in.
+        earlier = second.release["release_id"]
+        would = changes(run(release_id=earlier))["group_engagement"]
+        assert would["changed"] > 0 and would["removed"] > 0 and seen() == newest
+        back = run(release_id=earlier, dry_run=False)
+        (made,) = [each for each in back.all_node_events if each.is_step_materialization]
+        assert made.asset_key == dg.AssetKey(["publication", "release"])
+        assert seen() == [{"release_id": earlier}]
+        assert run(release_id=newest[0]["release_id"], dry_run=False).success and seen() == newest
+        assert not run(release_id=999, dry_run=False).success and seen() == newest
 
 
 class TestReconciliation:
@@ -780,6 +845,7 @@ class TestResults:
         result = defs.resolve_job_def("build_warehouse").execute_in_process(
             instance=dg.DagsterInstance.ephemeral(),
             asset_selection=[dg.AssetKey(["admission", "group_events"])],
+            partition_key=today(),
         )
         checks = result.get_asset_check_evaluations()
         assert checks

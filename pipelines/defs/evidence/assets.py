@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from pipelines.defs import freshness
+from pipelines.defs.automation.conditions import WHEN_MOVED
 from pipelines.defs.evidence.plots import plot_of
 from pipelines.defs.resources import Database, Lake
 from pipelines.evidence.controlled_comparison import controlled_comparison
@@ -103,6 +105,8 @@ def _spec(table: Table) -> dg.AssetSpec:
         description=f"{table.description} Candidate: after disclosure control, before release.",
         group_name=GROUP,
         kinds={"python", "postgres"},
+        automation_condition=WHEN_MOVED,
+        freshness_policy=freshness.BUILT,
     )
 
 
