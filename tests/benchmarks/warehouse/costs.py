@@ -40,27 +40,27 @@ def medians(costs: Sequence[Cost]) -> Cost:
 
 
 class Meter:
-    """From its making on. `server` is the pid of PostgreSQL's first process."""
+    """From its making on. `postgres` is the pid of its first process, `besides` those of other servers."""
 
-    def __init__(self, server: int) -> None:
-        self._server, self._self = psutil.Process(server), psutil.Process()
+    def __init__(self, postgres: int, besides: Sequence[int] = ()) -> None:
+        self._postgres, self._self = psutil.Process(postgres), psutil.Process()
+        self._besides = [psutil.Process(pid) for pid in besides]
         self._begun_at = time.monotonic()
         self._begun = self._readings()
 
-    def cost(self, own_cpu_seconds: float, peak_rss_bytes: float) -> Cost:
-        """What was used since then, if a child that has ended meanwhile used `own_cpu_seconds`."""
+    def cost(self, own_cpu_seconds: float, peak_rss_bytes: float = 0) -> Cost:
+        """What was used since then, if what is measured used `own_cpu_seconds`."""
         seconds = time.monotonic() - self._begun_at
-        busy, postgres, ours = (
-            now - before for now, before in zip(self._readings(), self._begun, strict=True)
-        )
-        others = max(0.0, busy - postgres - ours - own_cpu_seconds) / seconds
+        busy, postgres, known = (now - then for now, then in zip(self._readings(), self._begun, strict=True))
+        others = max(0.0, busy - postgres - known - own_cpu_seconds) / seconds
         return Cost(own_cpu_seconds, postgres, seconds, peak_rss_bytes, others)
 
     def _readings(self) -> tuple[float, float, float]:
-        """CPU seconds of the whole machine, of PostgreSQL, and of this process."""
-        times, own = psutil.cpu_times(), self._self.cpu_times()
+        """CPU seconds of the whole machine, of PostgreSQL, and of the benchmark with the other servers."""
+        times = psutil.cpu_times()
         busy: float = sum(times) - times.idle - getattr(times, "iowait", 0.0) - getattr(times, "guest", 0.0)
-        return busy, _cpu_seconds_of_tree(self._server), own.user + own.system
+        known = sum(_cpu_seconds(each) for each in (self._self, *self._besides))
+        return busy, _cpu_seconds_of_tree(self._postgres), known
 
 
 def run(command: Sequence[str], environment: Mapping[str, str], folder: Path, log: Path, server: int) -> Cost:
@@ -86,9 +86,13 @@ def run(command: Sequence[str], environment: Mapping[str, str], folder: Path, lo
 def _cpu_seconds_of_tree(first: psutil.Process) -> float:
     """Of a server with a process for each connection; those that have ended count for the first one."""
     times = first.cpu_times()
-    total: float = times.user + times.system + times.children_user + times.children_system
+    total: float = _cpu_seconds(first) + times.children_user + times.children_system
     for each in first.children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):
-            times = each.cpu_times()
-            total += times.user + times.system
+            total += _cpu_seconds(each)
     return total
+
+
+def _cpu_seconds(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)

@@ -90,7 +90,7 @@ _WORLD = 2**40
 
 @dataclass(frozen=True)
 class World:
-    """`events` are there from the beginning, `further` ones of the same groups come afterwards, by the newest.
+    """`events` are there from the beginning, `further` ones of the same groups arrive afterwards.
 
     `groups_of`: the world whose groups and people it is about. `years_before`: how much earlier it occurred
     than it arrived; of a history that somebody brings in.
