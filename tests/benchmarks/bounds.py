@@ -1,4 +1,4 @@
-"""Single figures, each with what must hold of it, and how they are judged. Which there are is a benchmark's."""
+"""Single figures, each with what must hold of it, and how they are judged. Which ones, is a benchmark's."""
 
 from __future__ import annotations
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 
 from confluent_kafka import KafkaException
 
+from tests.benchmarks import bounds
 from tests.benchmarks.engagement import freshness, state, table, throughput
 from tests.benchmarks.engagement.machine import processor
 from tests.benchmarks.engagement.process import WorkerFailed

@@ -188,9 +188,10 @@ def _ask(lake: OwnLake, times: int, found: Found) -> None:
 
 
 def _tell(shape: Shape, built: Built) -> None:
+    cost = built.cost
     _say(
-        f"{shape.title}: {built.cost.cpu_seconds:,.1f} CPU-s, {built.cost.seconds:,.1f} s, of it models "
-        f"{built.model_seconds:,.1f} and tests {built.test_seconds:,.1f}; others {built.cost.others_cores:.1f} cores"
+        f"{shape.title}: {cost.cpu_seconds:,.1f} CPU-s, {cost.seconds:,.1f} s, of it models "
+        f"{built.model_seconds:,.1f} and tests {built.test_seconds:,.1f}; others {cost.others_cores:.1f} cores"
     )
 
 
@@ -202,10 +203,10 @@ def _conditions(options: argparse.Namespace, load_before: tuple[float, float, fl
         f"* {datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC, commit {commit()}; "
         f"medians of {options.rounds} rounds",
         f"* Python {platform.python_version()}, {packages}",
-        f"* {os.cpu_count()} cores ({processor()}) for everything together; DuckDB with {lake.threads} threads "
-        f"and {lake.memory_limit}; load average before {before}, after {after}",
-        "* a world has 500 events of a group and 20 of a person, of 3 tenants in 2 years; 3 % late by up to 26 "
-        "hours, 0.5 % by up to 30 days, 1 % copies, some conflicts and retractions",
+        f"* {os.cpu_count()} cores ({processor()}) for everything together; DuckDB with {lake.threads} "
+        f"threads and {lake.memory_limit}; load average before {before}, after {after}",
+        "* a world has 500 events of a group and 20 of a person, of 3 tenants in 2 years; 3 % late by up to "
+        "26 hours, 0.5 % by up to 30 days, 1 % copies, some conflicts and retractions",
     ]
 
 

@@ -1,7 +1,7 @@
 """Lakes of worlds: real ones, with their catalog in PostgreSQL and raw tables as landing's code makes them.
 
-What is in a world is `worlds`'. A lake has what landing, admission and maintenance leave behind: a landing and
-a slice of each tenant a day, a file of each raw table a day. Worlds are kept in files, for the next run.
+What is in a world is `worlds`'. A lake has what landing, admission and maintenance leave behind: a landing
+and a slice of each tenant a day, a file of each raw table a day. Worlds are kept in files, for the next run.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ def _spans() -> Iterator[tuple[int, int]]:
 
 
 def _judge(lake: duckdb.DuckDBPyConnection) -> None:
-    """Writes the verdicts as admission would have, had it run once a day; ten million rows take it too long."""
+    """Writes the verdicts as admission would have, had it run once a day; it takes long for so many rows."""
     for raw_table in RAW_SUITES:
         lake.execute(
             f"""

@@ -1,7 +1,7 @@
 """Ten questions as operators and analysts ask them, through the doors that they have.
 
-Each is the command `circles` itself, run in this process: opening the door and printing the answer are measured,
-starting Python is not. What it asks of is a lake that has been built, and a release of it.
+Each is the command `circles` itself, run in this process: opening the door and printing the answer are
+measured, starting Python is not. What is asked is a lake that has been built, and a release of it.
 """
 
 from __future__ import annotations
@@ -72,7 +72,8 @@ def questions(lake: OwnLake) -> list[Question]:
     """About the busiest group of the largest tenant, and the last days that the lake knows."""
     ((end, newest_landing),) = lake.rows(
         "SELECT (SELECT max(occurred_at) FROM marts.fct_participation)::VARCHAR, "
-        "(SELECT max(landed_at) FROM raw.participation_events WHERE landed_at < now() - INTERVAL 1 DAY)::VARCHAR"
+        "(SELECT max(landed_at) FROM raw.participation_events "
+        "WHERE landed_at < now() - INTERVAL 1 DAY)::VARCHAR"
     )
     tenant = TENANTS[0]
     ((group,),) = lake.rows(
@@ -96,10 +97,12 @@ def questions(lake: OwnLake) -> list[Question]:
         ),
         "a tenant's volume, by day of 28": (
             "SELECT landed_at::DATE, count(*) FROM raw.participation_events "
-            f"WHERE tenant_id = '{tenant}' AND {since('landed_at', newest_landing, 28)} GROUP BY ALL ORDER BY ALL"
+            f"WHERE tenant_id = '{tenant}' AND {since('landed_at', newest_landing, 28)} "
+            "GROUP BY ALL ORDER BY ALL"
         ),
         "lag of a day, by tenant": (
-            "SELECT tenant_id, median(landed_at - received_at), quantile_cont(received_at - occurred_at, 0.95) "
+            "SELECT tenant_id, median(landed_at - received_at), "
+            "quantile_cont(received_at - occurred_at, 0.95) "
             f"FROM raw.participation_events WHERE {since('landed_at', newest_landing, 1)} "
             "GROUP BY ALL ORDER BY ALL"
         ),

@@ -1,4 +1,4 @@
-"""What must hold. How it is measured is `landing`'s, `build`'s and `queries`'; how it is shown is `table`'s."""
+"""What must hold. How it is measured is `landing`'s, `build`'s and `queries`', how it is shown `table`'s."""
 
 from __future__ import annotations
 

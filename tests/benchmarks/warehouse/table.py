@@ -1,5 +1,7 @@
-"""The tables as a person reads them, on the terminal and in RESULTS.md alike: Markdown, and the figures that must
-hold. What is in them is measured elsewhere."""
+"""The tables as a person reads them, on the terminal and in RESULTS.md alike: Markdown.
+
+What must hold is in `rows`; what is in the tables is measured elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -138,7 +140,7 @@ def increment_lines(found: Sequence[Increment]) -> list[str]:
 
 
 def model_lines(found: Found) -> list[str]:
-    """By the clock, as dbt tells: the slowest models and tests of an increment, and what they took at first."""
+    """By the clock, as dbt tells: the slowest models and tests of increments, and what they took at first."""
     columns = {each.shape.name: _seconds_by_node(each.built) for each in found.increments}
     if found.full:
         columns["all from nothing"] = _seconds_by_node(found.full.build)

@@ -1,7 +1,7 @@
 """dlt reads a topic to its end into a DuckDB file: `python -m tests.benchmarks.warehouse.peers.dlt_landing`.
 
-Its resource yields Arrow tables, which the decoder of landing makes of many envelopes at once: the fastest way
-into dlt. The first part is not measured. Prints what the rest took, as JSON. Runs in dlt's environment.
+Its resource yields Arrow tables, which the decoder of landing makes of many envelopes at once: the fastest
+way into dlt. The first part is not measured. Prints what the rest took, as JSON. Runs in dlt's environment.
 """
 
 from __future__ import annotations
