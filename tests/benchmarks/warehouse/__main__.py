@@ -190,8 +190,8 @@ def _ask(lake: OwnLake, times: int, found: Found) -> None:
 def _tell(shape: Shape, built: Built) -> None:
     cost = built.cost
     _say(
-        f"{shape.title}: {cost.cpu_seconds:,.1f} CPU-s, {cost.seconds:,.1f} s, of it models "
-        f"{built.model_seconds:,.1f} and tests {built.test_seconds:,.1f}; others {cost.others_cores:.1f} cores"
+        f"{shape.title}: {cost.cpu_seconds:,.1f} CPU-s, {cost.seconds:,.1f} s; models "
+        f"{built.model_seconds:,.1f}, tests {built.test_seconds:,.1f}; others {cost.others_cores:.1f} cores"
     )
 
 

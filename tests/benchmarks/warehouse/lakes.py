@@ -101,7 +101,7 @@ def admit_all(lake: OwnLake, postgres: PostgresSettings, run_id: str) -> None:
 
 def _cached(world: World) -> Path:
     """The folder of its files, which are made when there are none."""
-    made_by = (Path(module.__file__).read_bytes() for module in (worlds, texts))
+    made_by = (Path(str(module.__file__)).read_bytes() for module in (worlds, texts))
     digest = hashlib.sha256(b"".join([*made_by, repr(world).encode()])).hexdigest()[:12]
     folder = CACHE / f"{world.number}-{digest}"
     if not folder.exists():

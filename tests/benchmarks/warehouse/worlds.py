@@ -8,7 +8,7 @@ events, copies, other bodies under a known id, retractions.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -157,7 +157,7 @@ def tables(world: World) -> dict[str, pa.Table]:
         "group_events": _group_events,
         "study_events": _studies,
     }
-    there = groups(world)
+    world, there = replace(world), groups(world)  # anew, so that its chance begins anew as well
     made = {
         name: make(world, there, world.count(name, world.events + world.further))
         for name, make in makers.items()
@@ -361,7 +361,7 @@ def _newest(begins: Flags, first_row: Integers, chance: Floats, lively: int) -> 
     """For each row the row that began one of its group's newest threads or sessions; itself if it begins."""
     beginnings = np.flatnonzero(begins)
     until_here = np.cumsum(begins)
-    of_group = until_here - (until_here - begins)[first_row]
+    of_group: Integers = until_here - (until_here - begins)[first_row]
     back = (chance**2 * np.minimum(of_group, lively)).astype(np.int64)
     found = beginnings[np.maximum(0, until_here - 1 - back)]
     return np.where(begins, np.arange(len(begins)), found)

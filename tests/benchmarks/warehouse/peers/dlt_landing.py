@@ -80,10 +80,9 @@ def _tables(consumer: Consumer, source: Topic, ends: dict[int, int]) -> Iterator
     waiting: list[pa.Table] = []
     reached = dict.fromkeys(ends, 0)
     while any(reached[each] < end for each, end in ends.items()):
-        messages = consumer.consume(ENVELOPES, timeout=PATIENCE_SECONDS)
-        for each in messages:
-            reached[each.partition()] = each.offset() + 1
-        waiting.append(decode(source, [_record(each) for each in messages]).rows)
+        found = [_record(each) for each in consumer.consume(ENVELOPES, timeout=PATIENCE_SECONDS)]
+        reached |= {each.partition: each.offset + 1 for each in found}
+        waiting.append(decode(source, found).rows)
         if sum(each.num_rows for each in waiting) >= TABLE_ROWS:
             yield pa.concat_tables(waiting)
             waiting = []
@@ -92,9 +91,10 @@ def _tables(consumer: Consumer, source: Topic, ends: dict[int, int]) -> Iterator
 
 
 def _record(message: Message) -> Record:
-    if message.error() is not None:
+    partition, offset, key = message.partition(), message.offset(), message.key()
+    if message.error() is not None or partition is None or offset is None:
         raise RuntimeError(str(message.error()))
-    return Record(message.partition(), message.offset(), message.key(), message.value())
+    return Record(partition, offset, key.encode() if isinstance(key, str) else key, message.value())
 
 
 def _cpu_seconds() -> float:
