@@ -34,7 +34,7 @@ RESULTS = FOLDER / "RESULTS.md"
 PACKAGES = ("duckdb", "dbt-core", "dbt-duckdb", "pyarrow", "ptars", "great-expectations")
 
 WORLD_EVENTS, FURTHER, LANDING_EVENTS = 1_000_000, 10_000, 2_000_000
-QUICK = {"world_events": 20_000, "further": 1_000, "landing_events": 400_000, "asked": 3}
+QUICK = {"world_events": 20_000, "further": 1_000, "landing_events": 400_000, "asked": 3, "landing_days": 60}
 EMPTY = Shape("empty", "nothing", ())
 
 
@@ -61,6 +61,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--landing-events", type=int, default=LANDING_EVENTS, help="on the topic to be landed"
     )
+    parser.add_argument("--landing-days", type=int, default=1, help="between two landings of the history")
     parser.add_argument("--asked", type=int, default=20, help="how often each question is asked")
     parser.add_argument("--full", action="store_true", help="a history that is ten times as long as well")
     parser.add_argument("--quick", action="store_true", help="a fiftieth of all; fails nothing")
@@ -75,7 +76,7 @@ def _options() -> argparse.Namespace:
 def _run(options: argparse.Namespace) -> tuple[list[str], list[str]]:
     """The report's lines, and what must hold and does not."""
     load_before, found = os.getloadavg(), Found()
-    wanted = options.only or SECTIONS
+    wanted = options.only or [*SECTIONS]
     _say("starting Kafka and PostgreSQL")
     with servers() as running:
         if "landing" in wanted:
@@ -117,7 +118,7 @@ def _measure_landing(running: Servers, options: argparse.Namespace, found: Found
 
 
 def _measure_lakes(running: Servers, options: argparse.Namespace, wanted: list[str], found: Found) -> None:
-    small, wide, long = shapes(options.world_events, options.further * options.rounds)
+    small, wide, long = shapes(options.world_events, options.further * options.rounds, options.landing_days)
     asked = [small, wide, *([long] if options.full else [])] if "increment" in wanted else [wide]
     built: dict[Shape, Builder] = {}
     for shape in asked:

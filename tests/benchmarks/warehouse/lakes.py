@@ -42,34 +42,36 @@ class Shape:
     name: str
     title: str
     worlds: tuple[World, ...]
+    landing_days: int = 1
+    """From one landing to the next. Each makes a file of each raw table, and a slice of each tenant."""
 
     @property
     def events(self) -> int:
         return sum(each.events for each in self.worlds)
 
 
-def shapes(events: int, further: int) -> tuple[Shape, Shape, Shape]:
+def shapes(events: int, further: int, landing_days: int = 1) -> tuple[Shape, Shape, Shape]:
     """One world; ten of them; ten times as long a history of the first one's groups."""
     first = World(0, events, further)
     wide = [World(number, events, 0, groups_of=number) for number in range(1, 10)]
     long = [World(number, events, 0, years_before=2 * number) for number in range(1, 10)]
     return (
-        Shape("small", "one world", (first,)),
-        Shape("wide", "ten times as many groups", (first, *wide)),
-        Shape("long", "ten times as long", (first, *long)),
+        Shape("small", "one world", (first,), landing_days),
+        Shape("wide", "ten times as many groups", (first, *wide), landing_days),
+        Shape("long", "ten times as long", (first, *long), landing_days),
     )
 
 
 def fill(lake: OwnLake, shape: Shape) -> None:
-    """Lands the worlds by the day, and lets nearly all of it pass. Without worlds the tables stay empty."""
+    """Lands the worlds, and lets nearly all of it pass. Without worlds the tables stay empty."""
     folders = [_cached(each) for each in shape.worlds]
     ensure_raw_tables(lake.connection)
     ensure_ledger(lake.connection)
     if not folders:
         return
     for topic in landed_topics():
-        _land(lake.connection, str(topic.raw_table), topic.name, folders)
-    _judge(lake.connection)
+        _land(lake.connection, str(topic.raw_table), topic.name, folders, shape.landing_days * DAY)
+    _judge(lake.connection, shape.landing_days * DAY)
     # Of no topic that is landed, so that a landing on this lake begins its topics anew, but not its numbers.
     lake.connection.execute(
         "INSERT INTO raw.landed_offsets BY NAME SELECT 'history' AS topic, 'history' AS topic_id, "
@@ -120,15 +122,18 @@ def _further(folder: Path, raw_table: str) -> Path:
     return folder / f"{raw_table}-further.parquet"
 
 
-def _land(lake: duckdb.DuckDBPyConnection, raw_table: str, topic: str, folders: Sequence[Path]) -> None:
+def _land(
+    lake: duckdb.DuckDBPyConnection, raw_table: str, topic: str, folders: Sequence[Path], every_seconds: int
+) -> None:
     files = [str(each / f"{raw_table}.parquet") for each in folders]
-    topic_column = "" if raw_table == "failed_events" else f"'{topic}' AS topic, "
+    topic_column = "" if raw_table == "failed_events" else f"'{topic}' AS topic,"
     for first, last in _spans():
         lake.execute(
             f"""
             INSERT INTO raw.{raw_table} BY NAME
-            SELECT *, {topic_column}received_at + INTERVAL 2 SECOND AS landed_at,
-                   (epoch(landed_at)::BIGINT - {FIRST_SECOND}) // {DAY} + 1 AS landed_seq
+            SELECT *, {topic_column}
+                   (epoch(received_at)::BIGINT - {FIRST_SECOND}) // {every_seconds} + 1 AS landed_seq,
+                   to_timestamp({FIRST_SECOND} + landed_seq * {every_seconds}) AS landed_at
             FROM read_parquet(?) WHERE received_at >= to_timestamp(?) AND received_at < to_timestamp(?)
             """,
             [files, first, last],
@@ -141,8 +146,8 @@ def _spans() -> Iterator[tuple[int, int]]:
     yield from itertools.pairwise([*starts, starts[0] + 10 * DAYS * DAY])
 
 
-def _judge(lake: duckdb.DuckDBPyConnection) -> None:
-    """Writes the verdicts as admission would have, had it run once a day; it takes long for so many rows."""
+def _judge(lake: duckdb.DuckDBPyConnection, every_seconds: int) -> None:
+    """Writes the verdicts as admission would have, had it run after each; it takes long for so many rows."""
     for raw_table in RAW_SUITES:
         lake.execute(
             f"""
@@ -161,7 +166,7 @@ def _judge(lake: duckdb.DuckDBPyConnection) -> None:
                    if(slice_id % {BLOCKED_EVERY} = 0, 'blocked', 'passed') AS verdict,
                    if(verdict = 'blocked', 'kind_is_known: 1 of ' || count_rows || ' rows', NULL) AS reason,
                    '{raw_table}' AS suite,
-                   to_timestamp({FIRST_SECOND} + landed_seq * {DAY}) AS checked_at
+                   to_timestamp({FIRST_SECOND} + landed_seq * {every_seconds}) AS checked_at
             FROM numbered
             """
         )

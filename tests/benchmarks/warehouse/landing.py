@@ -57,7 +57,8 @@ def medians(landed: Sequence[Landed]) -> Landed:
 
 
 def scale(events: int) -> Scale:
-    return Scale("landing", events, GROUPS, PARTICIPANTS, HOURS)
+    """Of the benchmark of engagement, so that both can read the same file."""
+    return Scale("throughput", events, GROUPS, PARTICIPANTS, HOURS)
 
 
 def record_file(events: int) -> Path:

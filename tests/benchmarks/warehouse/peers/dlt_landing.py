@@ -91,10 +91,12 @@ def _tables(consumer: Consumer, source: Topic, ends: dict[int, int]) -> Iterator
 
 
 def _record(message: Message) -> Record:
-    partition, offset, key = message.partition(), message.offset(), message.key()
-    if message.error() is not None or partition is None or offset is None:
+    partition, offset, key, value = message.partition(), message.offset(), message.key(), message.value()
+    if message.error() is not None:
         raise RuntimeError(str(message.error()))
-    return Record(partition, offset, key.encode() if isinstance(key, str) else key, message.value())
+    assert partition is not None and offset is not None
+    assert not isinstance(key, str) and not isinstance(value, str)
+    return Record(partition, offset, key, value)
 
 
 def _cpu_seconds() -> float:
