@@ -176,7 +176,8 @@ def test_plain_statements_come_after_what_they_read() -> None:
         }
 
     nodes = {
-        "model.c": model("c", "model.b"),
+        "model.c": model("c", "model.e"),
+        "model.e": model("e", "model.b", materialized="ephemeral"),
         "model.b": model("b", "model.a", materialized="view"),
         "model.a": model("a"),
         "test.a": {"resource_type": "test"},

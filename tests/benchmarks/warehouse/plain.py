@@ -67,9 +67,9 @@ def statements(manifest: dict[str, Any]) -> Iterator[Statement]:
     models = {name: node for name, node in manifest["nodes"].items() if node["resource_type"] == "model"}
     reads = {name: set(node["depends_on"]["nodes"]) & models.keys() for name, node in models.items()}
     for name in TopologicalSorter(reads).static_order():
-        node = models[name]
-        is_view = node["config"]["materialized"] == "view"
-        yield Statement(node["alias"], node["schema"], is_view, node["compiled_code"])
+        node, materialized = models[name], models[name]["config"]["materialized"]
+        if materialized != "ephemeral":  # such a one stands in the statements that read it
+            yield Statement(node["alias"], node["schema"], materialized == "view", node["compiled_code"])
 
 
 def _opened(database: Path) -> duckdb.DuckDBPyConnection:

@@ -95,7 +95,6 @@ def _record(message: Message) -> Record:
     if message.error() is not None:
         raise RuntimeError(str(message.error()))
     assert partition is not None and offset is not None
-    assert not isinstance(key, str) and not isinstance(value, str)
     return Record(partition, offset, key, value)
 
 
