@@ -23,6 +23,7 @@ from pipelines.defs.health.checks import checks as health_checks
 from pipelines.defs.landing import assets as landing
 from pipelines.defs.maintenance import assets as maintenance
 from pipelines.defs.publication import assets as publication
+from pipelines.defs.rebuild.jobs import rebuild
 from pipelines.defs.reconciliation import assets as reconciliation
 from pipelines.defs.resources import Database, Lake
 from pipelines.defs.transformation import assets as transformation
@@ -39,7 +40,7 @@ defs = dg.Definitions(
         maintenance.lake_maintenance,
     ],
     asset_checks=[health_checks],
-    jobs=[build_warehouse, reconcile_live, check_health, maintain_lake],
+    jobs=[build_warehouse, reconcile_live, check_health, maintain_lake, rebuild],
     schedules=[daily_build, hourly_reconciliation, health_look, hourly_maintenance],
     sensors=[new_data_sensor, failure_sensor],
     resources={"lake": Lake(), "database": Database(), "dbt": transformation.dbt_resource()},
