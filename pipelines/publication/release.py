@@ -37,8 +37,19 @@ CREATE TABLE IF NOT EXISTS evidence.releases (
   released_at timestamptz NOT NULL DEFAULT now(),
   lake_snapshot bigint NOT NULL,
   code_version text NOT NULL,
-  row_counts jsonb NOT NULL
-)
+  row_counts jsonb NOT NULL,
+  inputs_erased boolean NOT NULL DEFAULT false
+);
+DO $$
+BEGIN
+  -- A list of before anything could be erased. Without the question each release would wait for readers.
+  IF NOT EXISTS (
+    SELECT FROM information_schema.columns
+    WHERE (table_schema, table_name, column_name) = ('evidence', 'releases', 'inputs_erased')
+  ) THEN
+    ALTER TABLE evidence.releases ADD COLUMN inputs_erased boolean NOT NULL DEFAULT false;
+  END IF;
+END $$
 """
 
 RELEASES_COMMENTS = {
@@ -47,6 +58,8 @@ RELEASES_COMMENTS = {
     "lake_snapshot": "Snapshot of the lake that it was computed from.",
     "code_version": "Version of the code that computed it.",
     "row_counts": "Rows per table, as JSON object.",
+    "inputs_erased": "True: data that it was computed from have been erased since. Its figures stay, and "
+    "cannot be computed again.",
 }
 
 DICTIONARY = """
@@ -93,6 +106,8 @@ class NamedSnapshot:
     """None for a candidate."""
     is_there: bool
     """Whether its tables can still be read."""
+    inputs_erased: bool = False
+    """Whether data that it was computed from have been erased since."""
 
 
 def publish(postgres: PostgresSettings, tables: Sequence[PublishedTable], release_id: int) -> Release:
@@ -122,24 +137,39 @@ def named_snapshots(postgres: PostgresSettings) -> list[NamedSnapshot]:
     """Snapshots of every release that there was and of every candidate that is there."""
     with transaction(postgres) as connection:
         there = numbers_of_schemas(connection)
-        released = _released(connection)
-        candidates = {
-            number: (note_of(connection, number)[0].lake_snapshot, None) for number in there - released.keys()
-        }
-    return [
-        NamedSnapshot(number, snapshot, released_at, is_there=number in there)
-        for number, (snapshot, released_at) in (released | candidates).items()
-    ]
+        released = _released(connection, there)
+        candidates = there - {each.release_id for each in released}
+        return [
+            *released,
+            *(
+                NamedSnapshot(number, note_of(connection, number)[0].lake_snapshot, None, is_there=True)
+                for number in candidates
+            ),
+        ]
 
 
-def _released(connection: Connection) -> dict[int, tuple[int, datetime | None]]:
-    """Snapshot and time of each release; none before the first one."""
+def mark_inputs_erased(postgres: PostgresSettings) -> None:
+    """Part of an erasure: what was released before it cannot be computed again."""
+    with transaction(postgres) as connection:
+        _prepare(connection)
+        _run(connection, sql.SQL("UPDATE evidence.releases SET inputs_erased = true WHERE NOT inputs_erased"))
+
+
+def _released(connection: Connection, there: set[int]) -> list[NamedSnapshot]:
+    """None before the first release."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT to_regclass('evidence.releases') IS NOT NULL")
         if not (cursor.fetchone() or (False,))[0]:
-            return {}
-        cursor.execute("SELECT release_id, lake_snapshot, released_at FROM evidence.releases")
-        return {number: (snapshot, released_at) for number, snapshot, released_at in cursor.fetchall()}
+            return []
+        # By way of JSON: the column comes with the next release.
+        cursor.execute(
+            "SELECT release_id, lake_snapshot, released_at, "
+            "coalesce((to_jsonb(each) ->> 'inputs_erased')::boolean, false) FROM evidence.releases AS each"
+        )
+        return [
+            NamedSnapshot(number, snapshot, released_at, number in there, inputs_erased)
+            for number, snapshot, released_at, inputs_erased in cursor.fetchall()
+        ]
 
 
 def _prepare(connection: Connection) -> None:
