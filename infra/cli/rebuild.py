@@ -131,6 +131,7 @@ def _explained() -> Iterator[None]:
     from pipelines.builds.rebuild import CandidateFailed
     from pipelines.defs.transformation.project import BuildFailed
     from pipelines.publication.candidate import UnknownCandidate
+    from pipelines.publication.release import StillRead
     from services.landing.again import RecordsGone
     from services.landing.fence import Fenced
     from services.landing.pause import CannotPause
@@ -156,7 +157,7 @@ def _explained() -> Iterator[None]:
         raise StackError(
             f"Raw tables cannot be landed again now: {str(error) or 'another landing'}.", _AGAIN_LATER
         ) from error
-    except (RecordsGone, UnknownCandidate) as error:
+    except (RecordsGone, UnknownCandidate, StillRead) as error:
         raise StackError(f"{error}.", _AGAIN_LATER) from error
     except KafkaError as error:
         raise StackError(f"Kafka does not go on: {type(error).__name__}.", _AGAIN_LATER) from error

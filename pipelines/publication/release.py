@@ -7,6 +7,7 @@ decided before: by evidence, disclosure and quality.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -28,8 +29,10 @@ from services.runtime.settings import PostgresSettings, ReaderSettings
 KEPT_RELEASES = 20
 """So many of the newest releases keep their schemas; what was published can be looked up for that long."""
 
-LOCK_TIMEOUT = "30s"
+LOCK_SECONDS = 30.0
 """A reader's long query holds a view; rather than queue everybody behind us, give up and try again later."""
+
+LOCK_PAUSE_SECONDS = 0.02
 
 RELEASES = """
 CREATE TABLE IF NOT EXISTS evidence.releases (
@@ -82,6 +85,10 @@ DICTIONARY_COMMENTS = {
 }
 
 
+class StillRead(Exception):
+    """Readers have held the published tables for too long."""
+
+
 class NotApproved(Exception):
     """The candidate has not passed its checks."""
 
@@ -111,20 +118,55 @@ class NamedSnapshot:
 
 
 def publish(postgres: PostgresSettings, tables: Sequence[PublishedTable], release_id: int) -> Release:
-    """Lets readers see a candidate; repeating it changes nothing. Raises NotApproved, UnknownCandidate."""
+    """Lets readers see a candidate; repeating it changes nothing.
+
+    Raises NotApproved, UnknownCandidate, and StillRead when readers do not let go.
+    """
     with transaction(postgres) as connection:
         source, is_approved = note_of(connection, release_id)
         if not is_approved:
             raise NotApproved(f"Candidate {release_id} has not passed its checks: it cannot be released")
-        _run(connection, sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(LOCK_TIMEOUT)))
+        _lock(connection, [*(table.name for table in tables), "releases"])
         _prepare(connection)
-        for table in tables:
-            _replace_view(connection, table, release_id)
         counts = {table.name: _count(connection, table, release_id) for table in tables}
         _record(connection, release_id, source, counts)
+        kept = _kept(connection)
+        for table in tables:
+            _replace_view(connection, table, release_id, kept)
         _grant(connection, [*(table.name for table in tables), "releases", "data_dictionary"])
-        _drop_old(connection, release_id)
+        _drop_others(connection, kept, below=release_id)
     return Release(release_id, source.lake_snapshot, source.code_version, counts)
+
+
+def _lock(connection: Connection, names: Sequence[str]) -> None:
+    """All published tables at once, or none: whoever has read one sees no other release until its end.
+
+    Waiting for one while holding another would be a deadlock with who reads them in another order, which
+    PostgreSQL ends by failing the reader.
+    """
+    there = [name for name in names if _is_published(connection, name)]
+    deadline = time.monotonic() + LOCK_SECONDS
+    while there and not _try_lock(connection, there):
+        if time.monotonic() > deadline:
+            raise StillRead(f"Readers have held the published tables for {LOCK_SECONDS:.0f} s")
+        time.sleep(LOCK_PAUSE_SECONDS)
+
+
+def _is_published(connection: Connection, name: str) -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT to_regclass(%s) IS NOT NULL", (f"evidence.{name}",))
+        return bool((cursor.fetchone() or (False,))[0])
+
+
+def _try_lock(connection: Connection, names: Sequence[str]) -> bool:
+    listed = sql.SQL(", ").join(sql.SQL("evidence.{}").format(sql.Identifier(name)) for name in names)
+    _run(connection, sql.SQL("SAVEPOINT unlocked"))
+    try:
+        _run(connection, sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE NOWAIT").format(listed))
+    except psycopg2.errors.LockNotAvailable:
+        _run(connection, sql.SQL("ROLLBACK TO SAVEPOINT unlocked"))
+        return False
+    return True
 
 
 def newest_candidate(postgres: PostgresSettings) -> int | None:
@@ -182,20 +224,49 @@ def _prepare(connection: Connection) -> None:
     _comment(connection, "data_dictionary", "VIEW", words, DICTIONARY_COMMENTS)
 
 
-def _replace_view(connection: Connection, table: PublishedTable, release_id: int) -> None:
+def _replace_view(connection: Connection, table: PublishedTable, release_id: int, kept: set[int]) -> None:
     """Points the view at the release. A view whose columns have changed is made anew."""
-    names = sql.SQL(", ").join(sql.Identifier(column.name) for column in table.columns)
-    source = sql.SQL("SELECT {} FROM {}.{}").format(names, schema_of(release_id), sql.Identifier(table.name))
+    shown = sql.SQL(" UNION ALL ").join(
+        _branch(table, number) for number in _alike(connection, table, release_id, kept)
+    )
     view = sql.SQL("evidence.{}").format(sql.Identifier(table.name))
     _run(connection, sql.SQL("SAVEPOINT view"))
     try:
-        _run(connection, sql.SQL("CREATE OR REPLACE VIEW {} AS {}").format(view, source))
+        _run(connection, sql.SQL("CREATE OR REPLACE VIEW {} AS {}").format(view, shown))
     except psycopg2.errors.InvalidTableDefinition:
         _run(connection, sql.SQL("ROLLBACK TO SAVEPOINT view"))
         _run(connection, sql.SQL("DROP VIEW {}").format(view))
-        _run(connection, sql.SQL("CREATE VIEW {} AS {}").format(view, source))
+        _run(connection, sql.SQL("CREATE VIEW {} AS {}").format(view, shown))
     meanings = {column.name: column.description for column in table.columns}
     _comment(connection, table.name, "VIEW", table.description, meanings)
+
+
+def _branch(table: PublishedTable, release_id: int) -> sql.Composable:
+    """The rows of a release, for whom it is the newest.
+
+    A view's definition is of the moment, also in a transaction that reads everything else as it was when it
+    began: by the list of releases it finds the rows of then. PostgreSQL asks once, and reads one branch.
+    """
+    return sql.SQL("SELECT {} FROM {}.{} WHERE (SELECT max(release_id) FROM evidence.releases) = {}").format(
+        sql.SQL(", ").join(sql.Identifier(column.name) for column in table.columns),
+        schema_of(release_id),
+        sql.Identifier(table.name),
+        sql.Literal(release_id),
+    )
+
+
+def _alike(connection: Connection, table: PublishedTable, release_id: int, kept: set[int]) -> list[int]:
+    """This release and the kept ones of before whose table has the same columns."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT substring(table_schema FROM '^release_([0-9]+)$')::bigint, "
+            "array_agg(column_name || ' ' || data_type ORDER BY column_name) "
+            "FROM information_schema.columns WHERE table_schema ~ '^release_[0-9]+$' AND table_name = %s "
+            "GROUP BY table_schema",
+            (table.name,),
+        )
+        columns = dict(cursor.fetchall())
+    return [number for number in sorted(kept & columns.keys()) if columns[number] == columns[release_id]]
 
 
 def _comment(connection: Connection, name: str, kind: str, description: str, columns: dict[str, str]) -> None:
@@ -238,14 +309,18 @@ def _grant(connection: Connection, names: Sequence[str]) -> None:
             _run(connection, statement.format(sql.Identifier(name), role))
 
 
-def _drop_old(connection: Connection, release_id: int) -> None:
-    """Drops schemas of all but the newest releases, and of candidates that were never released."""
+def _kept(connection: Connection) -> set[int]:
+    """The newest releases."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT release_id FROM evidence.releases ORDER BY release_id DESC LIMIT %s", (KEPT_RELEASES,)
         )
-        kept = {row[0] for row in cursor.fetchall()}
-    for number in sorted(each for each in numbers_of_schemas(connection) - kept if each < release_id):
+        return {row[0] for row in cursor.fetchall()}
+
+
+def _drop_others(connection: Connection, kept: set[int], *, below: int) -> None:
+    """Drops schemas of earlier releases that are not kept, and of candidates that were never released."""
+    for number in sorted(each for each in numbers_of_schemas(connection) - kept if each < below):
         _run(connection, sql.SQL("DROP SCHEMA {} CASCADE").format(schema_of(number)))
 
 

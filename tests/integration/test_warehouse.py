@@ -11,6 +11,7 @@ import math
 import statistics
 import subprocess
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -38,21 +39,23 @@ from scipy import stats
 from infra.cli.main import cli
 from infra.provisioning.databases import provision
 from pipelines.builds import evidence
-from pipelines.builds.one import building
+from pipelines.builds.one import BUILD_LOCK, building
 from pipelines.defs.transformation import project
 from pipelines.evidence.controlled_comparison import controlled_comparison
 from pipelines.evidence.group_engagement import group_engagement
 from pipelines.evidence.inputs import read_inputs
 from pipelines.evidence.rows import TABLES
-from pipelines.publication.candidate import provenance, write_candidate
+from pipelines.publication import release as releasing
+from pipelines.publication.candidate import approve, provenance, read_candidate, write_candidate
 from pipelines.publication.disclosure import control
-from pipelines.publication.release import NotApproved, mark_inputs_erased, publish
+from pipelines.publication.release import NotApproved, StillRead, mark_inputs_erased, publish
 from pipelines.quality.admission import UnknownSlice, blocked_slices, reject
 from pipelines.quality.expectations import RuleResult
 from pipelines.quality.reconciliation import LIVE
 from pipelines.quality.results import Checked, record
 from pipelines.quality.suites import RAW_SUITES
 from services.runtime.lake import open_lake
+from services.runtime.postgres import connect
 from services.runtime.settings import PostgresSettings, ReaderSettings
 from tests.fakes.histories import (
     BTHEB_CSV,
@@ -68,7 +71,7 @@ from tests.fakes.histories import (
     retraction_of,
 )
 from tests.fakes.raw_lake import RawLake, deferred
-from tests.stacks import Stack
+from tests.stacks import Stack, wait_until
 
 pytestmark = pytest.mark.stack
 
@@ -136,6 +139,12 @@ class Warehouse:
         """Rows as an analyst sees them."""
         readers = ReaderSettings.load()
         return rows_for(self.postgres, readers.analyst_user, readers.analyst_password, statement, arguments)
+
+    def analyst(self) -> Any:
+        """A connection of theirs."""
+        readers = ReaderSettings.load()
+        role = {"user": readers.analyst_user, "password": readers.analyst_password}
+        return psycopg2.connect(self.postgres.model_copy(update=role).dsn(self.postgres.database_published))
 
 
 def rows_for(
@@ -612,8 +621,11 @@ class TestRebuild:
         self, warehouse: Warehouse, second: Before
     ) -> None:
         """Two builds made it step by step, a rebuild twice. Floats count to 12 significant digits."""
+        from pipelines.definitions import defs
+
         before = _everything(warehouse)
         assert "Nothing was changed" in _circles("rebuild", "--dry-run")
+        defs.resolve_job_def("rebuild").execute_in_process(instance=dg.DagsterInstance.ephemeral())
         assert _everything(warehouse) == before
         for start in ("raw", "kafka"):  # Kafka has no record of these rows: they stay
             _circles("rebuild", "--from", start)
@@ -628,6 +640,17 @@ class TestRebuild:
             result = CliRunner().invoke(cli, ["rebuild"])
         assert result.exit_code == 1
         assert "Another build is under way" in result.output
+
+    def test_dbt_waits_until_nobody_else_builds(
+        self, warehouse: Warehouse, second: Before, tmp_path: Path
+    ) -> None:
+        """As one whose run was killed may go on beside that of the run that is tried again."""
+        with ThreadPoolExecutor(1) as pool:
+            with building(warehouse.postgres):
+                asked = pool.submit(_ask_for_promise, tmp_path)
+                wait_until(lambda: _waiting_for_the_lock(warehouse) == 1, "a dbt that waits")
+                assert not asked.done()
+            assert asked.result().returncode == 0
 
 
 class TestBlockingChecks:
@@ -967,6 +990,47 @@ class TestReaders:
         with pytest.raises(NotApproved):
             publish(warehouse.postgres, tables, candidate)
 
+    def test_a_transaction_that_has_read_one_table_reads_all_of_the_same_release(
+        self, warehouse: Warehouse, second: Before, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Whichever is read first: the release waits for the reader, and never the reader for the release."""
+        postgres, tables = warehouse.postgres, [*TABLES.values()]
+        newest = newest_release(warehouse)
+        with closing(warehouse.analyst()) as reader, reader.cursor() as cursor, ThreadPoolExecutor(1) as pool:
+            cursor.execute("SELECT count(*) FROM evidence.controlled_comparison")
+            with monkeypatch.context() as patch, pytest.raises(StillRead):
+                patch.setattr(releasing, "LOCK_SECONDS", 0.1)
+                publish(postgres, tables, newest)
+            publishing = pool.submit(publish, postgres, tables, newest)
+            for name in ("group_engagement", "releases"):
+                cursor.execute(f"SELECT count(*) FROM evidence.{name}")
+            assert not publishing.done()
+            reader.rollback()
+            assert publishing.result().release_id == newest
+
+    def test_a_transaction_that_began_before_a_release_reads_the_one_of_then(
+        self, warehouse: Warehouse, second: Before
+    ) -> None:
+        postgres, newest = warehouse.postgres, newest_release(warehouse)
+        with closing(warehouse.analyst()) as reader, reader.cursor() as cursor:
+            reader.set_session(isolation_level="REPEATABLE READ")
+            cursor.execute("SELECT count(*) FROM quality.expectation_summary")
+            frames = {name: read_candidate(postgres, newest, table) for name, table in TABLES.items()}
+            snapshot = frames["group_engagement"]["lake_snapshot"][0]
+            candidate = write_candidate(postgres, [*TABLES.values()], frames, provenance(snapshot))
+            approve(postgres, candidate)
+            publish(postgres, [*TABLES.values()], candidate)
+            for expected in (newest, candidate):
+                for name, frame in frames.items():
+                    cursor.execute(f"SELECT release_id, count(*) FROM evidence.{name} GROUP BY 1")
+                    assert cursor.fetchall() == [(expected, len(frame))]
+                reader.rollback()
+
+
+def newest_release(warehouse: Warehouse) -> int:
+    rows = warehouse.published("SELECT max(release_id) AS newest FROM evidence.releases")
+    return int(rows[0]["newest"])
+
 
 class TestModels:
     def test_the_unit_tests_of_the_models_pass(
@@ -1015,6 +1079,18 @@ class TestModels:
         password = warehouse.postgres.password.get_secret_value()
         logs = [path for path in project.target().rglob("*.log") if path.is_file()]
         assert [path for path in logs if password in path.read_text(errors="replace")] == []
+
+
+def _waiting_for_the_lock(warehouse: Warehouse) -> int:
+    database = warehouse.postgres.database_lake
+    with closing(connect(warehouse.postgres, database)) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database "
+            "WHERE datname = %s AND locktype = 'advisory' AND objid = %s AND NOT granted",
+            (database, BUILD_LOCK),
+        )
+        ((count,),) = cursor.fetchall()
+    return int(count)
 
 
 def _everything(warehouse: Warehouse) -> dict[str, list[str]]:
