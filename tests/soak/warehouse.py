@@ -89,7 +89,7 @@ class _Reading:
 
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
-        self.reader = Reader()
+        self.reader = Reader(is_published=progress.counts["looks of an analyst"] > 0)
 
     def __enter__(self) -> None:
         self.reader.__enter__()
