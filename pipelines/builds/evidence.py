@@ -72,7 +72,10 @@ def make_candidate(lake: LakeSettings, postgres: PostgresSettings, run_id: str) 
     record(
         postgres,
         run_id,
-        [Checked("evidence", name, found, release_id=release_id) for name, found in made.results.items()],
+        [
+            Checked("evidence", suite_of(TABLES[name]).name, found, release_id=release_id)
+            for name, found in made.results.items()
+        ],
     )
     if made.has_passed:
         approve(postgres, release_id)
