@@ -22,6 +22,7 @@ from pipelines.defs.operations.publish import publish_by_hand
 from pipelines.defs.operations.replay import replay_failed_events
 from pipelines.defs.operations.retention import retention
 from pipelines.defs.publication import assets as publication
+from pipelines.defs.rebuild.jobs import rebuild
 from pipelines.defs.reconciliation import assets as reconciliation
 from pipelines.defs.resources import Database, Lake
 from pipelines.defs.streaming import assets as streaming
@@ -48,6 +49,7 @@ defs = dg.Definitions(
         replay_failed_events,
         retention,
         publish_by_hand,
+        rebuild,
     ],
     schedules=[daily_build, health_look, hourly_maintenance],
     sensors=[new_data_sensor, automation, failure_sensor, streaming_state],

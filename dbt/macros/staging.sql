@@ -67,7 +67,9 @@
 
 {#
   One row per identity (tenant_id, event_id, body_hash) of the rows whose slice passed admission.
-  The first body under an event_id is the event; another body under the same id is a conflict.
+  The first body under an event_id is the event; another body under the same id is a conflict. First is
+  what was admitted first, then what arrived first: so it is the same whether slices are staged one by
+  one or all at once, also when an operator released an older one later.
   Slice numbers only grow, also when an operator releases an older slice, so what is new are the
   slices above the highest number seen here. Handling a slice twice adds nothing.
 #}
@@ -80,7 +82,7 @@ numbered_copies as (
     select
         *,
         row_number() over (
-            partition by tenant_id, event_id, body_hash order by {{ arrival_order() }}, slice_id
+            partition by tenant_id, event_id, body_hash order by slice_id, {{ arrival_order() }}
         ) as copy_number
     from received
 ),
@@ -88,7 +90,9 @@ numbered_copies as (
 bodies as (
     select
         numbered_copies.*,
-        row_number() over (partition by tenant_id, event_id order by {{ arrival_order() }}) as body_number
+        row_number() over (
+            partition by tenant_id, event_id order by slice_id, {{ arrival_order() }}
+        ) as body_number
     from numbered_copies
     where copy_number = 1
 ){% if is_incremental() %},

@@ -23,7 +23,7 @@ from pipelines.maintenance.policy import STAGED_IN, kept_for_releases, raw_cutof
 from pipelines.publication.release import named_snapshots
 from services.runtime.lake import open_lake
 from services.runtime.layout import METADATA, sort_by
-from services.runtime.postgres import connect, try_lock
+from services.runtime.postgres import locked
 from services.runtime.settings import LakeSettings, PostgresSettings, RetentionSettings
 
 log = logging.getLogger(__name__)
@@ -177,10 +177,9 @@ def _sizes_on_disk(data_path: Path) -> Iterator[int]:
 @contextlib.contextmanager
 def _only_one(postgres: PostgresSettings) -> Iterator[None]:
     """Holds the maintenance lock. It ends with its connection, also when the process is killed."""
-    with contextlib.closing(connect(postgres, postgres.database_lake)) as connection:
-        with connection.cursor() as cursor:
-            if not try_lock(cursor, MAINTENANCE_LOCK):
-                raise AlreadyUnderWay("Another process maintains this lake")
+    with locked(postgres, MAINTENANCE_LOCK, wait=False) as is_ours:
+        if not is_ours:
+            raise AlreadyUnderWay("Another process maintains this lake")
         yield
 
 

@@ -7,11 +7,10 @@ blocked slice is a further row of the ledger. Rules stand in `suites`; nothing h
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
@@ -22,7 +21,7 @@ from pipelines.quality import results
 from pipelines.quality.expectations import RuleResult, check
 from pipelines.quality.rules import Suite
 from pipelines.quality.suites import RAW_SUITES
-from services.runtime.postgres import connect
+from services.runtime.postgres import locked
 from services.runtime.settings import PostgresSettings
 
 log = logging.getLogger(__name__)
@@ -171,7 +170,7 @@ def admit(
     followed by those of the next run.
     """
     suite = RAW_SUITES[raw_table]
-    with _only_one(postgres):
+    with locked(postgres, ADMISSION_LOCK):
         ensure_ledger(lake)
         judged = [_judge(lake, each, suite) for each in pending_slices(lake, raw_table)]
         numbered = _numbered(lake, judged)
@@ -214,7 +213,7 @@ def release(lake: duckdb.DuckDBPyConnection, postgres: PostgresSettings, slice_i
     The new number is what makes staging see it: staging takes slices above the highest it has seen.
     Raises UnknownSlice and BadNote.
     """
-    with _only_one(postgres):
+    with locked(postgres, ADMISSION_LOCK):
         return _decide(lake, slice_id, "passed", ("blocked", "rejected"), note)
 
 
@@ -223,7 +222,7 @@ def reject(lake: duckdb.DuckDBPyConnection, postgres: PostgresSettings, slice_id
 
     A released slice cannot be rejected: what is staged stays. Raises UnknownSlice and BadNote.
     """
-    with _only_one(postgres):
+    with locked(postgres, ADMISSION_LOCK):
         return _decide(lake, slice_id, "rejected", ("blocked",), note)
 
 
@@ -257,18 +256,6 @@ def _decide(
         [number, verdict, datetime.now(UTC), note or None, slice_id],
     )
     return number
-
-
-@contextlib.contextmanager
-def _only_one(postgres: PostgresSettings) -> Iterator[None]:
-    """Holds the admission lock. It ends with its connection, also when the process is killed."""
-    connection = connect(postgres, postgres.database_lake)
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_lock(%s)", (ADMISSION_LOCK,))
-        yield
-    finally:
-        connection.close()
 
 
 def _judge(lake: duckdb.DuckDBPyConnection, pending: Slice, suite: Suite) -> Judged:

@@ -103,7 +103,7 @@ def test_each_job_has_its_own_checks(definitions: dg.Definitions) -> None:
 
 
 def test_every_rule_is_a_check_and_only_those_of_evidence_block(definitions: dg.Definitions) -> None:
-    from pipelines.defs.evidence.assets import suite_of
+    from pipelines.builds.evidence import suite_of
     from pipelines.evidence.rows import TABLES
     from pipelines.quality.suites import RAW_SUITES
 
