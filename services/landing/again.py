@@ -24,10 +24,10 @@ from kafka.admin import KafkaAdminClient
 from kafka.errors import OffsetOutOfRangeError
 
 from services.kafka.logs import Logs, logs
+from services.kafka.positions import Place, Stand, read_stands
 from services.kafka.topics import Topic
 from services.landing.decode import Record, decode
 from services.landing.fence import Fence
-from services.landing.gaps import Place, Stand, read_stands
 from services.landing.pause import paused
 from services.landing.raw_tables import NEVER_LANDED
 from services.runtime.lake import open_lake
