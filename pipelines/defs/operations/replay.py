@@ -98,5 +98,6 @@ def _metadata(fates: Counter["Fate"], *, is_dry_run: bool) -> dict[str, Any]:
     return {
         done: dg.MetadataValue.int(fates.total() - stay),
         "stay": dg.MetadataValue.int(stay),
-        "events": dg.MetadataValue.table([dg.TableRecord(row) for row in rows]),
+        # Dagster takes no table without rows.
+        **({"events": dg.MetadataValue.table([dg.TableRecord(row) for row in rows])} if rows else {}),
     }
