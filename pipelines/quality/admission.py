@@ -13,9 +13,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING
 
 import duckdb
-import pandas as pd
 
 from pipelines.quality import results
 from pipelines.quality.expectations import RuleResult, check
@@ -23,6 +23,9 @@ from pipelines.quality.rules import Suite
 from pipelines.quality.suites import RAW_SUITES
 from services.runtime.postgres import locked
 from services.runtime.settings import PostgresSettings
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 log = logging.getLogger(__name__)
 

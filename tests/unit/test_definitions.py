@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import dagster as dg
 
 JOBS = ("build_warehouse", "reconcile_live", "maintain_lake")
-HEAVY = ("great_expectations", "matplotlib", "dbt.cli")
+HEAVY = ("great_expectations", "matplotlib", "dbt.cli", "scipy", "pandas", "numba")
 
 
 @pytest.fixture(scope="module")
