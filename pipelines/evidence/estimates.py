@@ -109,9 +109,9 @@ def hedges_g(arm: Summary, reference: Summary, level: float = CI_LEVEL) -> Estim
 
 def hedges_correction(freedom: int) -> float:
     """J(m) = Γ(m/2) / (√(m/2) · Γ((m − 1)/2)), exactly. Source: Hedges 1981. Needs m of at least 2."""
-    half = freedom / 2
     from scipy.special import gammaln
 
+    half = freedom / 2
     return math.exp(float(gammaln(half)) - 0.5 * math.log(half) - float(gammaln(half - 0.5)))
 
 

@@ -737,13 +737,19 @@ class TestDays:
         from pipelines.definitions import defs
 
         days = [f"dagster/asset_partition_range_{end}" for end in ("start", "end")]
+        builds = warehouse.lake("FROM marts.fct_build ORDER BY ALL")
         result = defs.resolve_job_def("build_warehouse").execute_in_process(
             instance=dg.DagsterInstance.ephemeral(),
-            asset_selection=[dg.AssetKey(["staging", "stg_groups__events"])],
+            asset_selection=[
+                dg.AssetKey(["staging", "stg_groups__events"]),
+                dg.AssetKey(["marts", "fct_build"]),
+            ],
             tags=dict(zip(days, ("2026-05-01", "2026-05-03"), strict=True)),
         )
         made = result.asset_materializations_for_node("dbt")
         assert [each.partition for each in made] == ["2026-05-01", "2026-05-02", "2026-05-03"]
+        # A build of some models is not taken for one of all.
+        assert builds and warehouse.lake("FROM marts.fct_build ORDER BY ALL") == builds
         rows = warehouse.lake("SELECT count(*) FROM staging.stg_groups__events")[0][0]
         for each in made:
             assert each.metadata["dagster/row_count"].value == rows

@@ -22,6 +22,9 @@ from services.runtime.lake import current_snapshot
 # Unit tests are about the SQL, not about the data: the test suite runs them.
 BUILD = ("build", "--exclude-resource-type", "unit_test")
 
+# Who builds some models has not built them all: the next build must not go on from there (decision 0021).
+UNRECORDED = ("--exclude", "fct_build")
+
 
 class Translator(DagsterDbtTranslator):
     """A model's group is its schema, so that assets stand in the order of the flow."""
@@ -74,7 +77,7 @@ def assets() -> dg.AssetsDefinition:
         project.prepare()
         target = project.target() / context.run.run_id
         with lake.open(read_only=True) as connection:
-            command = [*BUILD, *again(earlier_days(context))]
+            command = [*BUILD, *again(earlier_days(context)), *(UNRECORDED if context.is_subset else ())]
             for event in dbt.cli(command, context=context, target_path=target).stream():
                 if isinstance(event, dg.Output):
                     key = context.asset_key_for_output(event.output_name)
