@@ -1,11 +1,16 @@
 {#
-  What the tests of a build look at: `dbt build` tests what it has changed, `dbt test` and a build that computes
-  everything test all rows.
+  What tests look at: those of an update at the rows that it has written, unless the variable `test_all_rows` is set;
+  `dbt test` and a build that computes everything at all rows.
 #}
+{% macro tests_new_rows() -%}
+    {{ return(flags.WHICH == 'build' and not var('test_all_rows', false) and is_update()) }}
+{%- endmacro %}
+
+{# What dbt puts for the relation that a test is about. #}
 {% macro get_where_subquery(relation) -%}
     {% set conditions = [config.get('where')] if config.get('where') else [] %}
     {% set tested = (graph.nodes if execute else {}).get(model.attached_node) %}
-    {% if flags.WHICH == 'build' and tested is not none and is_update() %}
+    {% if tested is not none and tests_new_rows() %}
         {% do conditions.append(is_of_this_build(tested)) %}
     {% endif %}
     {% do return('(select * from ' ~ relation ~ ' as tested where ' ~ conditions | join(' and ') ~ ') as tested_rows'
@@ -30,5 +35,5 @@
 
 {# In the tests of an update: the last slice of a staging table's events that need not be looked at. Else none. #}
 {% macro slices_before_this_build(staging_table) -%}
-    {{ return(last_build().get(staging_table, 0) if flags.WHICH == 'build' and is_update() else none) }}
+    {{ return(last_build().get(staging_table, 0) if tests_new_rows() else none) }}
 {%- endmacro %}

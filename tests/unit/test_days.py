@@ -8,7 +8,7 @@ import dagster as dg
 import pytest
 
 from pipelines.defs.days import DAYS, days_between, earlier_days, today
-from pipelines.defs.transformation.assets import again
+from pipelines.defs.transformation.assets import variables
 
 RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 
@@ -30,7 +30,8 @@ def found_by(**options: str | dict[str, str]) -> tuple[date, date] | None:
 def test_a_run_of_today_is_the_usual_build() -> None:
     day = today()
     assert found_by(partition_key=day) is None or day != today()
-    assert again(None) == []
+    assert variables(None) == []
+    assert variables(None, test_all_rows=True) == ["--vars", '{"test_all_rows": true}']
 
 
 def test_a_run_of_earlier_days_computes_them_again() -> None:
@@ -39,7 +40,7 @@ def test_a_run_of_earlier_days_computes_them_again() -> None:
     month = dict(zip(RANGE, ("2026-05-01", "2026-05-30"), strict=True))
     days = found_by(tags=month)
     assert days == (may, date(2026, 5, 30))
-    assert again(days) == [
+    assert variables(days) == [
         "--vars", '{"recompute_landed_from": "2026-05-01", "recompute_landed_to": "2026-05-30"}'
     ]  # fmt: skip
     with_today = dict(zip(RANGE, ("2026-05-01", today()), strict=True))

@@ -22,6 +22,9 @@ from services.runtime.lake import current_snapshot
 # Unit tests are about the SQL, not about the data: the test suite runs them.
 BUILD = ("build", "--exclude-resource-type", "unit_test")
 
+# Tag of a run.
+TEST_ALL_ROWS = "circles/test_all_rows"
+
 # Who builds some models has not built them all: the next build must not go on from there (decision 0021).
 UNRECORDED = ("--exclude", "fct_build")
 
@@ -77,7 +80,8 @@ def assets() -> dg.AssetsDefinition:
         project.prepare()
         target = project.target() / context.run.run_id
         with lake.open(read_only=True) as connection:
-            command = [*BUILD, *again(earlier_days(context)), *(UNRECORDED if context.is_subset else ())]
+            given = variables(earlier_days(context), test_all_rows=TEST_ALL_ROWS in context.run.tags)
+            command = [*BUILD, *given, *(UNRECORDED if context.is_subset else ())]
             for event in dbt.cli(command, context=context, target_path=target).stream():
                 if isinstance(event, dg.Output):
                     key = context.asset_key_for_output(event.output_name)
@@ -89,12 +93,14 @@ def assets() -> dg.AssetsDefinition:
     return models
 
 
-def again(days: tuple[date, date] | None) -> list[str]:
-    """What tells dbt to compute again what the events touch that landed on these days. None: nothing does."""
-    if days is None:
-        return []
-    first, last = (day.isoformat() for day in days)
-    return ["--vars", json.dumps({"recompute_landed_from": first, "recompute_landed_to": last})]
+def variables(days: tuple[date, date] | None, *, test_all_rows: bool = False) -> list[str]:
+    """What tells dbt to compute again what the events touch that landed on these days, and to test also rows
+    that it has not written."""
+    given: dict[str, object] = {"test_all_rows": True} if test_all_rows else {}
+    if days is not None:
+        first, last = (day.isoformat() for day in days)
+        given |= {"recompute_landed_from": first, "recompute_landed_to": last}
+    return ["--vars", json.dumps(given)] if given else []
 
 
 def _figures(lake: duckdb.DuckDBPyConnection, key: dg.AssetKey, made: dg.Output[Any]) -> dict[str, Any]:
