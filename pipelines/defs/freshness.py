@@ -7,7 +7,7 @@ from datetime import timedelta
 import dagster as dg
 
 LANDED = dg.FreshnessPolicy.time_window(warn_window=timedelta(hours=1), fail_window=timedelta(hours=3))
-"""Of a raw table that has all of its topic Dagster is told every half hour."""
+"""Of a raw table that has all of its topic Dagster is told every quarter of an hour."""
 
 BUILT = dg.FreshnessPolicy.time_window(warn_window=timedelta(hours=26), fail_window=timedelta(hours=50))
 """There is a build a day, also without anything new: one is missing, two are."""

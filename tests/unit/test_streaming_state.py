@@ -40,9 +40,9 @@ def test_a_state_is_told_at_once_figures_now_and_then_and_what_is_known_never(
 
 @pytest.mark.parametrize(
     ("after", "is_due"),
-    [(timedelta(minutes=29), False), (timedelta(minutes=30), True)],
+    [(SOON, False), (LATER, True)],
 )
-def test_a_raw_table_is_told_of_every_half_hour_and_at_midnight(after: timedelta, is_due: bool) -> None:
+def test_a_raw_table_is_told_of_now_and_then_and_at_midnight(after: timedelta, is_due: bool) -> None:
     assert state.is_due(Told(state.KEEPS_UP, {}, NOON), NOON + after) is is_due
     just_before = NOON.replace(hour=23, minute=59)
     assert state.is_due(Told(state.KEEPS_UP, {}, just_before), just_before + timedelta(minutes=2))

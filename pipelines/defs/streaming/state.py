@@ -1,8 +1,8 @@
 """Tells Dagster once a minute how services, topics and raw tables are, as `circles status` knows it.
 
 Only what is new is told, so that Dagster's log does not fill with what everybody knows: a changed state at
-once, figures that moved every quarter of an hour. That a raw table has all that its topic has is told every
-half hour, as a materialisation, because Dagster finds out by those whether a table is fresh.
+once, figures that moved every quarter of an hour. That a raw table has all that its topic has is told as
+often, as a materialisation, because Dagster finds out by those whether a table is fresh.
 """
 
 from __future__ import annotations
@@ -28,8 +28,7 @@ from services.runtime.lake import current_snapshot
 from services.runtime.settings import HealthSettings, KafkaSettings
 
 SECONDS = 60
-FIGURES = timedelta(minutes=15)
-RAW = timedelta(minutes=30)
+NOW_AND_THEN = timedelta(minutes=15)
 MOST_DAYS = 31
 """So many days of a raw table are told of at once, when nobody did meanwhile."""
 
@@ -134,12 +133,12 @@ def _readings(lake: Lake) -> list[Reading] | None:
 def is_news(look: Look, told: Told | None, now: datetime) -> bool:
     if told is None or told.state != _state(look):
         return True
-    return told.figures != look.figures and now - told.at >= FIGURES
+    return told.figures != look.figures and now - told.at >= NOW_AND_THEN
 
 
 def is_due(told: Told | None, now: datetime) -> bool:
     """Whether to say again that a raw table has all. At midnight in any case: the day is then complete."""
-    return told is None or now - told.at >= RAW or told.at.date() != now.date()
+    return told is None or now - told.at >= NOW_AND_THEN or told.at.date() != now.date()
 
 
 def _state(look: Look) -> str:
