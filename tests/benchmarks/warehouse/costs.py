@@ -75,7 +75,11 @@ def run(command: Sequence[str], environment: Mapping[str, str], folder: Path, lo
             stdout=output,
             stderr=subprocess.STDOUT,
         )
-        _, status, usage = os.wait4(process.pid, 0)
+        try:
+            _, status, usage = os.wait4(process.pid, 0)
+        except BaseException:  # whoever ends the benchmark ends what it has started
+            process.kill()
+            raise
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode != 0:
         words = log.read_text(errors="replace")[-2000:]
