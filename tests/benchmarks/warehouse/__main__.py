@@ -42,7 +42,7 @@ def main() -> int:
     options = _options()
     try:
         report, failures = _run(options)
-    except (CannotRun, ProcessFailed, QuestionFailed, WorkerFailed, KafkaException) as reason:
+    except (CannotRun, ProcessFailed, WorkerFailed, KafkaException) as reason:
         print(reason, file=sys.stderr)
         return 2
     print("\n".join(report))
@@ -185,7 +185,10 @@ def _ask(lake: OwnLake, times: int, found: Found) -> None:
     asked = queries.questions(lake)
     lake.disconnect()
     for each in asked:
-        found.answers.append(queries.ask(each, lake, times))
+        try:
+            found.answers.append(queries.ask(each, lake, times))
+        except QuestionFailed as reason:
+            found.troubles.append(str(reason))
 
 
 def _tell(shape: Shape, built: Built) -> None:

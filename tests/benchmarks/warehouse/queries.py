@@ -101,8 +101,8 @@ def questions(lake: OwnLake) -> list[Question]:
             "GROUP BY ALL ORDER BY ALL"
         ),
         "lag of a day, by tenant": (
-            "SELECT tenant_id, median(landed_at - received_at), "
-            "quantile_cont(received_at - occurred_at, 0.95) "
+            "SELECT tenant_id, median(epoch(landed_at) - epoch(received_at)), "
+            "quantile_cont(epoch(received_at) - epoch(occurred_at), 0.95) "
             f"FROM raw.participation_events WHERE {since('landed_at', newest_landing, 1)} "
             "GROUP BY ALL ORDER BY ALL"
         ),
