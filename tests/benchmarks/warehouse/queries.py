@@ -69,7 +69,7 @@ def percentile(values: Sequence[float], percent: int) -> float:
 
 
 def questions(lake: OwnLake) -> list[Question]:
-    """About the busiest group of the largest tenant, and the last days that the lake knows."""
+    """About the last days that the lake knows, and the group of the largest tenant that is busiest then."""
     ((end, newest_landing),) = lake.rows(
         "SELECT (SELECT max(occurred_at) FROM marts.fct_participation)::VARCHAR, "
         "(SELECT max(landed_at) FROM raw.participation_events "
@@ -77,9 +77,11 @@ def questions(lake: OwnLake) -> list[Question]:
     )
     tenant = TENANTS[0]
     ((group,),) = lake.rows(
-        "SELECT group_id FROM marts.fct_group_engagement_daily WHERE tenant_id = ? "
+        "SELECT group_id FROM marts.fct_group_engagement_daily "
+        "WHERE tenant_id = ? AND occurred_on > ?::TIMESTAMPTZ::DATE - 28 "
         "GROUP BY group_id ORDER BY sum(count_events) DESC LIMIT 1",
         tenant,
+        end,
     )
 
     def since(column: str, moment: str, days: int) -> str:
