@@ -82,7 +82,10 @@ def _run(options: argparse.Namespace) -> tuple[list[str], list[str]]:
         if "landing" in wanted:
             _measure_landing(running, options, found)
         if {"full", "increment", "queries"} & {*wanted}:
-            _measure_lakes(running, options, wanted, found)
+            try:
+                _measure_lakes(running, options, wanted, found)
+            except ProcessFailed as reason:  # what was measured before is told all the same
+                found.troubles.append(f"Not everything was measured: {reason}")
     figures = table.figures(found)
     report = [*_conditions(options, load_before), "", *_tables(found), *bounds.lines(figures), ""]
     report += [f"{each}\n" for each in found.troubles]
