@@ -104,8 +104,8 @@ def count_places(partner: Partner) -> Counter[str]:
 class Reader(threading.Thread):
     """An analyst who reads all published tables again and again, in any order, each time in one transaction.
 
-    All must be of one release, the newest of the list, with as many rows as the list says. Before the first
-    release there is nothing to read; with `is_published` there must be.
+    All must be of one release, the one that the list shows, with as many rows as the list says. Before the
+    first release there is nothing to read; with `is_published` there must be.
     """
 
     def __init__(self, *, is_published: bool = True) -> None:
@@ -165,7 +165,7 @@ class Reader(threading.Thread):
 
 def _rows(cursor: Any, name: str) -> Iterator[Any]:
     if name == "releases":
-        cursor.execute("SELECT release_id, row_counts FROM evidence.releases")
+        cursor.execute("SELECT release_id, row_counts FROM evidence.releases WHERE is_shown")
     else:
         cursor.execute(f"SELECT release_id, count(*) FROM evidence.{name} GROUP BY 1")
     yield from cursor.fetchall()

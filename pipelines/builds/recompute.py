@@ -57,7 +57,7 @@ class Comparison:
 
 
 def releases(postgres: PostgresSettings) -> list[NamedSnapshot]:
-    """All releases, oldest first; readers see the last one."""
+    """All releases, oldest first."""
     released = [each for each in named_snapshots(postgres) if each.released_at is not None]
     return sorted(released, key=lambda each: each.release_id)
 
@@ -74,7 +74,8 @@ def published_rows(
     found = {each.release_id: each for each in releases(postgres)}
     if not found:
         raise CannotRecompute("Nothing has been released yet")
-    release = found.get(max(found) if release_id is None else release_id)
+    shown = next((each.release_id for each in found.values() if each.is_shown), max(found))
+    release = found.get(shown if release_id is None else release_id)
     if release is None:
         raise CannotRecompute(f"There is no release {release_id}")
     if not release.is_there:

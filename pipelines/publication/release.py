@@ -41,16 +41,19 @@ CREATE TABLE IF NOT EXISTS evidence.releases (
   lake_snapshot bigint NOT NULL,
   code_version text NOT NULL,
   row_counts jsonb NOT NULL,
-  inputs_erased boolean NOT NULL DEFAULT false
+  inputs_erased boolean NOT NULL DEFAULT false,
+  is_shown boolean NOT NULL DEFAULT false
 );
 DO $$
 BEGIN
-  -- A list of before anything could be erased. Without the question each release would wait for readers.
+  -- A list of before there were these columns. Without the question each release would wait for readers.
   IF NOT EXISTS (
     SELECT FROM information_schema.columns
-    WHERE (table_schema, table_name, column_name) = ('evidence', 'releases', 'inputs_erased')
+    WHERE (table_schema, table_name, column_name) = ('evidence', 'releases', 'is_shown')
   ) THEN
-    ALTER TABLE evidence.releases ADD COLUMN inputs_erased boolean NOT NULL DEFAULT false;
+    ALTER TABLE evidence.releases
+      ADD COLUMN IF NOT EXISTS inputs_erased boolean NOT NULL DEFAULT false,
+      ADD COLUMN is_shown boolean NOT NULL DEFAULT false;
   END IF;
 END $$
 """
@@ -61,6 +64,7 @@ RELEASES_COMMENTS = {
     "lake_snapshot": "Snapshot of the lake that it was computed from.",
     "code_version": "Version of the code that computed it.",
     "row_counts": "Rows per table, as JSON object.",
+    "is_shown": "True: the release whose rows the tables show now. An earlier one may come back.",
     "inputs_erased": "True: data that it was computed from have been erased since. Its figures stay, and "
     "cannot be computed again.",
 }
@@ -115,6 +119,8 @@ class NamedSnapshot:
     """Whether its tables can still be read."""
     inputs_erased: bool = False
     """Whether data that it was computed from have been erased since."""
+    is_shown: bool = False
+    """Whether readers see it now."""
 
 
 def publish(postgres: PostgresSettings, tables: Sequence[PublishedTable], release_id: int) -> Release:
@@ -130,7 +136,7 @@ def publish(postgres: PostgresSettings, tables: Sequence[PublishedTable], releas
         _prepare(connection)
         counts = {table.name: _count(connection, table, release_id) for table in tables}
         _record(connection, release_id, source, counts)
-        kept = _kept(connection)
+        kept = _kept(connection) | {release_id}
         for table in tables:
             _replace_view(connection, table, release_id, kept)
         _grant(connection, [*(table.name for table in tables), "releases", "data_dictionary"])
@@ -203,14 +209,15 @@ def _released(connection: Connection, there: set[int]) -> list[NamedSnapshot]:
         cursor.execute("SELECT to_regclass('evidence.releases') IS NOT NULL")
         if not (cursor.fetchone() or (False,))[0]:
             return []
-        # By way of JSON: the column comes with the next release.
+        # By way of JSON: the columns come with the next release.
         cursor.execute(
             "SELECT release_id, lake_snapshot, released_at, "
-            "coalesce((to_jsonb(each) ->> 'inputs_erased')::boolean, false) FROM evidence.releases AS each"
+            "coalesce((to_jsonb(each) ->> 'inputs_erased')::boolean, false), "
+            "coalesce((to_jsonb(each) ->> 'is_shown')::boolean, false) FROM evidence.releases AS each"
         )
         return [
-            NamedSnapshot(number, snapshot, released_at, number in there, inputs_erased)
-            for number, snapshot, released_at, inputs_erased in cursor.fetchall()
+            NamedSnapshot(number, snapshot, released_at, number in there, *flags)
+            for number, snapshot, released_at, *flags in cursor.fetchall()
         ]
 
 
@@ -242,12 +249,14 @@ def _replace_view(connection: Connection, table: PublishedTable, release_id: int
 
 
 def _branch(table: PublishedTable, release_id: int) -> sql.Composable:
-    """The rows of a release, for whom it is the newest.
+    """The rows of a release, for whom it is the one that is shown.
 
     A view's definition is of the moment, also in a transaction that reads everything else as it was when it
     began: by the list of releases it finds the rows of then. PostgreSQL asks once, and reads one branch.
     """
-    return sql.SQL("SELECT {} FROM {}.{} WHERE (SELECT max(release_id) FROM evidence.releases) = {}").format(
+    return sql.SQL(
+        "SELECT {} FROM {}.{} WHERE EXISTS (SELECT FROM evidence.releases WHERE is_shown AND release_id = {})"
+    ).format(
         sql.SQL(", ").join(sql.Identifier(column.name) for column in table.columns),
         schema_of(release_id),
         sql.Identifier(table.name),
@@ -292,6 +301,10 @@ def _record(connection: Connection, release_id: int, source: Provenance, counts:
             "INSERT INTO evidence.releases (release_id, lake_snapshot, code_version, row_counts) "
             "VALUES (%s, %s, %s, %s) ON CONFLICT (release_id) DO NOTHING",
             (release_id, source.lake_snapshot, source.code_version, json.dumps(counts)),
+        )
+        cursor.execute(
+            "UPDATE evidence.releases SET is_shown = (release_id = %s) WHERE is_shown <> (release_id = %s)",
+            (release_id, release_id),
         )
 
 
