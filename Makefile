@@ -39,7 +39,7 @@ bench-engagement: setup ## What rolling figures cost, beside peers (the first ti
 bench-warehouse: setup ## What lake, builds and questions cost, beside plain DuckDB and dlt (BENCH_ARGS=--quick)
 	@$(BIN)/python -m tests.benchmarks.warehouse $(BENCH_ARGS)
 
-soak: setup ## Fuzzing and kill -9 at random, some 40 minutes; goes on where it was (SOAK_ARGS="--fresh")
+soak: setup ## Fuzzing and kill -9 at random, an hour or two; goes on where it was (SOAK_ARGS="--fresh")
 	@$(BIN)/python -m tests.soak $(SOAK_ARGS)
 
 check: setup lint types imports protos-check ## What needs no running: style, types, import direction, protos

@@ -60,7 +60,8 @@ def _kind(process: psutil.Process) -> str | None:
         words = process.cmdline()
         if any(word.endswith("/dbt") for word in words) and "build" in words:
             return "dbt"
-        if any("spawn_main" in word for word in words):
+        parent = process.parent()
+        if any("spawn_main" in word for word in words) and parent and "dagster" in parent.cmdline():
             return "run"
     return None
 
