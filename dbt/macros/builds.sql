@@ -29,6 +29,13 @@
     {{ return(last_build() is not none) }}
 {%- endmacro %}
 
+{# dbt asks whether an incremental model is made from nothing, and put in the place of what is there. #}
+{% macro should_full_refresh() -%}
+    {% set asked = config.get('full_refresh') %}
+    {% set asked = flags.FULL_REFRESH if asked is none else asked %}
+    {{ return(asked or (config.get('incremental_strategy') == 'touched' and not is_update())) }}
+{%- endmacro %}
+
 {#
   Condition on the events of a staging table: staged since the last build, or landed on the days of the variables
   `recompute_landed_from` and `recompute_landed_to` (both included, UTC). Numbers, not a subquery: files whose
@@ -90,10 +97,8 @@
     {% set columns = get_quoted_csv(arguments.dest_columns | map(attribute='name')) %}
     {% set touched = config.require('meta').touched %}
     delete from {{ arguments.target_relation }} as target
-    {% if is_update() %}
     using ({{ touched_keys(touched) }}) as touched
-    where {{ equal(touched.columns, 'target', 'touched') }}
-    {% endif %};
+    where {{ equal(touched.columns, 'target', 'touched') }};
     insert into {{ arguments.target_relation }} ({{ columns }}) (select {{ columns }} from {{ arguments.temp_relation }})
 {%- endmacro %}
 
@@ -111,9 +116,7 @@
             {% endfor %}
             false as is_there
         from {{ arguments.target_relation }} as present
-        {% if is_update() %}
         inner join ({{ touched_keys(touched) }}) as touched on {{ equal(touched.columns, 'present', 'touched') }}
-        {% endif %}
         left join {{ arguments.temp_relation }} as computed
             on {{ equal(arguments.unique_key, 'present', 'computed') }}
         where computed.{{ arguments.unique_key[0] }} is null

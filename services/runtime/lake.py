@@ -7,7 +7,9 @@ installed wheels. What is in the lake is decided by landing (`raw`) and by dbt a
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,7 +17,8 @@ from pathlib import Path
 
 import duckdb
 
-from services.runtime.settings import LakeSettings, PostgresSettings
+from services.runtime.pids import is_alive
+from services.runtime.settings import LakeSettings, PostgresSettings, home
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,26 @@ def install_extensions(directory: Path) -> None:
                 shutil.copy2(source, destination)
 
 
+def spill_root() -> Path:
+    """Where DuckDB puts what does not fit into memory: in the data folder, since these are people's rows."""
+    folder = home() / "spill"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder
+
+
+def spill_folder() -> Path:
+    """A new name of a folder for one connection.
+
+    DuckDB makes the folder when it needs it, and deletes it in the end. What a killed process left is deleted
+    here: the name begins with the process.
+    """
+    folder = spill_root()
+    for left in folder.glob("*-*"):
+        if not is_alive(int(left.name.partition("-")[0])):
+            shutil.rmtree(left, ignore_errors=True)
+    return folder / f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
+
+
 def open_lake(
     lake: LakeSettings | None = None,
     postgres: PostgresSettings | None = None,
@@ -70,6 +93,7 @@ def open_lake(
             "autoinstall_known_extensions": "false",
             "threads": str(lake.threads),
             "memory_limit": lake.memory_limit,
+            "temp_directory": str(spill_folder()),
         },
     )
     for extension in ("ducklake", "postgres_scanner"):

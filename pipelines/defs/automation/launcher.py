@@ -6,13 +6,14 @@ with it, since one run works at a time, every other run would wait.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
 from dagster._core.errors import DagsterUserCodeUnreachableError
 from dagster._core.launcher import CheckRunHealthResult, DefaultRunLauncher, WorkerStatus
+
+from services.runtime.pids import is_alive
 
 LOOPBACK = ("127.0.0.1", "localhost")
 
@@ -35,7 +36,7 @@ class WatchedRunLauncher(DefaultRunLauncher):
             # Its supervisor starts it again; then it knows nothing of the run, and says so.
             return CheckRunHealthResult(WorkerStatus.RUNNING, "the code server does not answer now")
         # Once its code was reloaded, the server forgets the runs of before, which go on.
-        if client.host in LOOPBACK and any(map(_is_alive, _pids(self._instance, run.run_id))):
+        if client.host in LOOPBACK and any(map(is_alive, _pids(self._instance, run.run_id))):
             return CheckRunHealthResult(WorkerStatus.RUNNING)
         return CheckRunHealthResult(WorkerStatus.FAILED, "its process is gone")
 
@@ -55,13 +56,3 @@ def _pids(instance: dg.DagsterInstance, run_id: str) -> Iterator[int]:
         pid = getattr(data, "metadata", {}).get("pid")
         if pid is not None and str(pid.value).isdigit():
             yield int(pid.value)
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from services.runtime.lake import install_extensions
+from services.runtime.lake import install_extensions, spill_root
 from services.runtime.settings import LakeSettings, PostgresSettings, home
 
 PROJECT = Path(__file__).parents[3] / "dbt"
@@ -41,6 +41,7 @@ def environment() -> dict[str, str]:
         "CIRCLES_DBT_EXTENSION_DIRECTORY": str(lake.extension_directory),
         "CIRCLES_DBT_THREADS": str(lake.threads),
         "CIRCLES_DBT_MEMORY_LIMIT": lake.memory_limit,
+        "CIRCLES_DBT_SPILL_FOLDER": str(spill_root() / "dbt"),
         "CIRCLES_DBT_DEFINITION": definition(),
         "DBT_PROFILES_DIR": str(PROJECT),
         "DBT_TARGET_PATH": str(target()),
