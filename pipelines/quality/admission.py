@@ -106,15 +106,15 @@ class Judged:
     def verdict(self) -> str | None:
         if not self.results:
             return None
-        return "passed" if all(each.passed for each in self.results) else "blocked"
+        return "blocked" if any(each.blocks for each in self.results) else "passed"
 
     @property
     def reason(self) -> str | None:
-        """The broken rules, each with how many rows break it."""
+        """The broken rules that block, each with how many rows break it."""
         broken = [
             f"{each.rule}: {each.problem or f'{each.count_unexpected} of {each.count_rows} rows'}"
             for each in self.results
-            if not each.passed
+            if each.blocks
         ]
         return "; ".join(broken) or None
 

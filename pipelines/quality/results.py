@@ -21,8 +21,6 @@ from services.runtime.settings import PostgresSettings
 KEPT_DAYS_PASSED = 7
 KEPT_DAYS_FAILED = 90
 
-BLOCK, WARN = "block", "warn"
-
 INSERT = """
 INSERT INTO quality.expectation_results (
   run_id, checked_at, stage, suite, expectation, tenant_id, slice_id, first_landed_seq, last_landed_seq,
@@ -30,9 +28,17 @@ INSERT INTO quality.expectation_results (
 ) VALUES %s
 """
 
+INSERT_RUNS = """
+INSERT INTO quality.suite_runs (
+  run_id, checked_at, stage, suite, lake_snapshot, count_checked, count_rows, seconds, seconds_in_expectations
+) VALUES %s
+"""
+
 FORGET = """
 DELETE FROM quality.expectation_results
-WHERE checked_at < now() - %s * interval '1 day' OR (success AND checked_at < now() - %s * interval '1 day')
+WHERE checked_at < now() - %(failed)s * interval '1 day'
+   OR (success AND checked_at < now() - %(passed)s * interval '1 day');
+DELETE FROM quality.suite_runs WHERE checked_at < now() - %(failed)s * interval '1 day'
 """
 
 
@@ -41,15 +47,27 @@ class Checked:
     """One table, or one tenant's part of it, and the results of the rules that it was held against."""
 
     stage: str
-    """admission, evidence or health."""
+    """admission, marts, evidence or health."""
     suite: str
     results: Sequence[RuleResult]
-    severity: str = BLOCK
     tenant_id: str | None = None
     slice_id: int | None = None
     """None as well when the check broke: then there is no verdict."""
     landings: tuple[int | None, int | None] = (None, None)
     release_id: int | None = None
+
+
+@dataclass(frozen=True)
+class SuiteRun:
+    """How much a suite has checked in one run, and in which time. Columns of `quality.suite_runs`."""
+
+    stage: str
+    suite: str
+    count_checked: int
+    count_rows: int
+    seconds: float
+    seconds_in_expectations: float
+    lake_snapshot: int | None = None
 
 
 def crashed(rule: str, error: Exception, count_rows: int = 0) -> RuleResult:
@@ -58,8 +76,10 @@ def crashed(rule: str, error: Exception, count_rows: int = 0) -> RuleResult:
     return RuleResult(rule, False, count_rows, problem=f"the check broke: {type(error).__name__}")
 
 
-def record(postgres: PostgresSettings, run_id: str, checked: Sequence[Checked]) -> None:
-    """Adds a row per result and forgets what is old, in one transaction."""
+def record(
+    postgres: PostgresSettings, run_id: str, checked: Sequence[Checked], runs: Sequence[SuiteRun] = ()
+) -> None:
+    """Adds a row per result and one per suite, and forgets what is old, in one transaction."""
     checked_at = datetime.now(UTC)
     rows = [
         (
@@ -72,7 +92,7 @@ def record(postgres: PostgresSettings, run_id: str, checked: Sequence[Checked]) 
             each.slice_id,
             *each.landings,
             each.release_id,
-            each.severity,
+            result.severity,
             result.passed,
             result.count_rows,
             result.count_unexpected,
@@ -90,4 +110,17 @@ def record(postgres: PostgresSettings, run_id: str, checked: Sequence[Checked]) 
         connection.cursor() as cursor,
     ):
         execute_values(cursor, INSERT, rows)
-        cursor.execute(FORGET, (KEPT_DAYS_FAILED, KEPT_DAYS_PASSED))
+        execute_values(cursor, INSERT_RUNS, [(run_id, checked_at, *_columns(each)) for each in runs])
+        cursor.execute(FORGET, {"failed": KEPT_DAYS_FAILED, "passed": KEPT_DAYS_PASSED})
+
+
+def _columns(run: SuiteRun) -> tuple[object, ...]:
+    return (
+        run.stage,
+        run.suite,
+        run.lake_snapshot,
+        run.count_checked,
+        run.count_rows,
+        round(run.seconds, 3),
+        round(run.seconds_in_expectations, 3),
+    )

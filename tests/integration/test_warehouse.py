@@ -366,10 +366,10 @@ class TestFirstBuild:
             ("worse", "session_attended__minutes_is_in_range: 1 of 3 rows"),
         ]
 
-    def test_the_blocked_slice_is_a_warning_at_its_rule(self, first: dg.ExecuteInProcessResult) -> None:
+    def test_the_blocked_slice_is_an_error_at_its_rule(self, first: dg.ExecuteInProcessResult) -> None:
         broken = [each for each in first.get_asset_check_evaluations() if not each.passed]
         assert [(each.check_name, each.severity.value) for each in broken] == [
-            ("session_attended__minutes_is_in_range", "WARN")
+            ("session_attended__minutes_is_in_range", "ERROR")
         ]
 
     def test_known_totals_of_attendance(self, warehouse: Warehouse, first: dg.ExecuteInProcessResult) -> None:

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from pipelines.quality.expectations import RuleResult, check
-from pipelines.quality.rules import Suite, is_between, is_one_of, is_present
+from pipelines.quality.rules import BLOCK, WARN, Suite, is_between, is_one_of, is_present, warns
 from pipelines.quality.suites import RAW_SUITES
 
 NOW = pd.Timestamp(datetime(2026, 5, 1, tzinfo=UTC))
@@ -98,7 +98,7 @@ def test_a_failed_event_has_a_place_and_a_deferred_one_an_identity(
 def test_values_that_could_identify_are_not_shown() -> None:
     found = broken(attendance(event_id="Mary Smith"), attendance(kind="danced"))
     assert found["event_id_is_a_uuid"].sample == ()
-    assert found["kind_is_known"].sample == ("danced",)
+    assert found["kind_is_known"].sample == ("a text of 6 characters",)
 
 
 def test_a_missing_column_breaks_the_rule_on_columns_and_stops_no_other_rule() -> None:
@@ -106,6 +106,22 @@ def test_a_missing_column_breaks_the_rule_on_columns_and_stops_no_other_rule() -
     a, b, one_of = check(pd.DataFrame({"a": ["x", "y"]}), suite)
     assert (a.passed, b.passed, b.problem) == (True, False, "the rule could not be run")
     assert (one_of.passed, one_of.count_unexpected) == (False, 1)
+
+
+def test_a_rule_that_warns_says_so_and_one_that_blocks_as_well() -> None:
+    suite = Suite("s", ("a",), (is_present("a"), warns(is_between("a", 0, 1), "A test says so.")))
+    present, between = check(pd.DataFrame({"a": [0.5, 2]}), suite)
+    assert (present.severity, between.severity) == (BLOCK, WARN)
+    assert (between.passed, between.blocks, between.sample) == (False, False, ("2",))
+    assert suite.rules[1].meaning == "Warns. A test says so."
+
+
+def test_rows_of_several_tenants_are_told_apart() -> None:
+    suite = Suite("s", ("a",), (is_between("a", 0, 1), is_present("b")))
+    frame = pd.DataFrame({"whose": ["x", "y", "y", "z"], "a": [2, 3, 4, 0], "b": 1})
+    between, present = check(frame, suite, "whose")
+    assert (between.by_tenant, between.count_unexpected) == ({"x": 1, "y": 2}, 3)
+    assert present.by_tenant == {}
 
 
 def test_an_empty_frame_breaks_no_rule() -> None:

@@ -1,7 +1,8 @@
 """One asset per raw table: the verdicts on its pending slices, with one check per rule.
 
-The checks warn and block nobody: a blocked slice is kept out of staging by its verdict, and the slices of
-other tenants go on.
+The checks stop no run: a blocked slice is kept out of staging by its verdict, and the slices of other
+tenants go on. A broken rule that blocks is an error, because somebody has to decide about the slice; one that
+warns is a warning.
 """
 
 import time
@@ -13,7 +14,7 @@ import dagster as dg
 from pipelines.defs.landing.assets import raw_key
 from pipelines.defs.resources import Database, Lake
 from pipelines.quality.admission import Judged, admit
-from pipelines.quality.rules import Suite
+from pipelines.quality.rules import BLOCK, Rule, Suite
 from pipelines.quality.suites import RAW_SUITES
 
 GROUP = "admission"
@@ -36,7 +37,9 @@ def _asset(raw_table: str, suite: Suite) -> dg.AssetsDefinition:
         group_name=GROUP,
         kinds={"greatexpectations"},
         description=f"Verdicts on slices of raw.{raw_table}: one tenant's rows between two landings.",
-        check_specs=[dg.AssetCheckSpec(rule.name, asset=key) for rule in suite.rules],
+        check_specs=[
+            dg.AssetCheckSpec(rule.name, asset=key, description=rule.meaning) for rule in suite.rules
+        ],
     )
     def admission(context: dg.AssetExecutionContext, lake: Lake, database: Database) -> dg.MaterializeResult:  # type: ignore[type-arg]
         started = time.monotonic()
@@ -44,7 +47,7 @@ def _asset(raw_table: str, suite: Suite) -> dg.AssetsDefinition:
             judged = admit(connection, database.settings, raw_table, context.run.run_id)
         return dg.MaterializeResult(
             metadata=_metadata(judged, time.monotonic() - started),
-            check_results=[_check(key, rule.name, judged) for rule in suite.rules],
+            check_results=[_check(key, rule, judged) for rule in suite.rules],
         )
 
     return admission
@@ -61,16 +64,20 @@ def _metadata(judged: Sequence[Judged], seconds: float) -> dict[str, Any]:
     }
 
 
-def _check(key: dg.AssetKey, rule: str, judged: Sequence[Judged]) -> dg.AssetCheckResult:
-    broken = list(_broken(rule, judged))
-    # A broken rule has done its work once its slice is blocked; a broken check needs somebody.
-    has_crashed = any(each.problem for each in judged)
+def _check(key: dg.AssetKey, rule: Rule, judged: Sequence[Judged]) -> dg.AssetCheckResult:
+    broken = list(_broken(rule.name, judged))
+    # Whatever the rule's own severity: a broken check needs somebody.
+    is_error = rule.severity == BLOCK or any(each.problem for each in judged)
     return dg.AssetCheckResult(
         asset_key=key,
-        check_name=rule,
+        check_name=rule.name,
         passed=not broken,
-        severity=dg.AssetCheckSeverity.ERROR if has_crashed else dg.AssetCheckSeverity.WARN,
-        metadata={"slices": len(judged), "broken_in": dg.MetadataValue.json(broken)},
+        severity=dg.AssetCheckSeverity.ERROR if is_error else dg.AssetCheckSeverity.WARN,
+        metadata={
+            "severity": rule.severity,
+            "slices": len(judged),
+            "broken_in": dg.MetadataValue.json(broken),
+        },
     )
 
 
