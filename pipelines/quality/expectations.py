@@ -60,7 +60,7 @@ def check(frame: pd.DataFrame, suite: Suite, tenant: str = "") -> list[RuleResul
 
     `tenant` names the column that says whose a row is, where the frame has rows of several.
     """
-    definition = _definition()
+    definition = load()
     started = time.monotonic()
     outcomes = _validate(definition, frame, suite, tenant)
     _Clock.seconds += time.monotonic() - started
@@ -68,8 +68,9 @@ def check(frame: pd.DataFrame, suite: Suite, tenant: str = "") -> list[RuleResul
 
 
 @cache
-def _definition() -> Any:
-    """One ephemeral context per process: no files, no progress bars in logs, nothing is sent anywhere."""
+def load() -> Any:
+    """Imports Great Expectations, once per process. An ephemeral context: no files, no progress bars in logs,
+    nothing is sent anywhere."""
     import great_expectations as gx
 
     context = gx.get_context(mode="ephemeral")

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from psycopg2.extras import execute_values
 
 from pipelines.quality.expectations import RuleResult
+from pipelines.quality.rules import BLOCK, Severity
 from services.runtime.postgres import connect
 from services.runtime.settings import PostgresSettings
 
@@ -70,10 +71,11 @@ class SuiteRun:
     lake_snapshot: int | None = None
 
 
-def crashed(rule: str, error: Exception, count_rows: int = 0) -> RuleResult:
+def crashed(rule: str, error: Exception, count_rows: int = 0, severity: Severity = BLOCK) -> RuleResult:
     """The result of a check that broke: it has not passed. The error's words may hold values: only its kind
     is told."""
-    return RuleResult(rule, False, count_rows, problem=f"the check broke: {type(error).__name__}")
+    problem = f"the check broke: {type(error).__name__}"
+    return RuleResult(rule, False, count_rows, problem=problem, severity=severity)
 
 
 def record(

@@ -43,13 +43,25 @@ class Rule:
 
 
 @dataclass(frozen=True)
+class Computed:
+    """A column that the lake computes of one of its own: what is a list there would be slow in a frame."""
+
+    source: str
+    sql: str
+
+
+@dataclass(frozen=True)
 class Suite:
-    """The rules of one table and the columns that they need. `derive` adds columns that rules look at."""
+    """The rules of one table and the columns that they need.
+
+    `computed` are read like `columns`, under their names; `derive` adds columns that rules look at.
+    """
 
     name: str
     columns: tuple[str, ...]
     rules: tuple[Rule, ...]
     derive: Callable[[pd.DataFrame], pd.DataFrame] = field(default=lambda frame: frame)
+    computed: Mapping[str, Computed] = field(default_factory=dict)
 
 
 def warns(rule: Rule, why: str) -> Rule:

@@ -21,8 +21,9 @@ def attendance(**changes: Any) -> dict[str, Any]:
     identity = {
         "tenant_id": "t", "event_id": "00000000-0000-4000-8000-000000000001", "body_hash": 1,
         "kind": "session_attended", "data_class": "live", "occurred_at": NOW, "received_at": NOW,
-        "group_ref": "grp_1", "participant_ref": "prt_1", "session_attended__session_ref": "ses_1",
-        "session_attended__role": "member", "session_attended__minutes": 60,
+        "landed_at": NOW, "group_ref": "grp_1", "participant_ref": "prt_1",
+        "session_attended__session_ref": "ses_1", "session_attended__role": "member",
+        "session_attended__minutes": 60,
     }  # fmt: skip
     position = {"topic": "x", "topic_id": "y", "kafka_partition": 0, "kafka_offset": 1, "event_index": 0}
     return row | identity | position | {"landed_seq": 1} | changes
@@ -31,7 +32,14 @@ def attendance(**changes: Any) -> dict[str, Any]:
 def failed(**changes: Any) -> dict[str, Any]:
     """A row of raw.failed_events: a record that a stage has set aside."""
     row = dict.fromkeys(RAW_SUITES["failed_events"].columns)
-    found = {"stage": "landing", "reason": "unreadable", "failed_at": NOW, "body_hash": 0, "landed_seq": 1}
+    found = {
+        "stage": "landing",
+        "reason": "unreadable",
+        "failed_at": NOW,
+        "body_hash": 0,
+        "landed_seq": 1,
+        "landed_at": NOW,
+    }
     place = {"topic": "x", "topic_id": "y", "kafka_partition": 0, "kafka_offset": 1}
     return row | found | place | changes
 
@@ -129,13 +137,63 @@ def test_an_empty_frame_breaks_no_rule() -> None:
     assert all(each.passed for each in check(pd.DataFrame({"a": pd.Series([], dtype=float)}), suite))
 
 
+def answer(**changes: Any) -> dict[str, Any]:
+    """A row of raw.outcome_events: an answer to PHQ-9, nine items from 0 to 3."""
+    suite = RAW_SUITES["outcome_events"]
+    row = dict.fromkeys([*suite.columns, *suite.computed])
+    return row | {
+        **attendance(kind="questionnaire_answered"), "questionnaire_answered__instrument": "phq-9",
+        "questionnaire_answered__total": 27.0,
+    } | changes  # fmt: skip
+
+
 @pytest.mark.parametrize("total", [float("inf"), float("nan"), 1000.5, None])
 def test_a_score_that_is_no_number_is_refused(total: float | None) -> None:
-    suite = RAW_SUITES["outcome_events"]
-    row = dict.fromkeys(suite.columns) | {
-        "kind": "questionnaire_answered", "occurred_at": NOW, "received_at": NOW, "participant_ref": "prt_1",
-        "questionnaire_answered__instrument": "phq-9", "questionnaire_answered__total": total,
-    }  # fmt: skip
-    results = {each.rule: each for each in check(suite.derive(pd.DataFrame([row])), suite)}
-    rules = ("questionnaire_has_items_or_total", "questionnaire_answered__total_is_in_range")
-    assert not all(results[rule].passed for rule in rules)
+    found = broken(answer(questionnaire_answered__total=total), table="outcome_events")
+    assert found.keys() & {"questionnaire_has_items_or_total", "questionnaire_answered__total_is_in_range"}
+
+
+ITEMS = {
+    "questionnaire_answered__total": None,
+    "count_items": 9,
+    "highest_item": 9,
+    "least_value": 0,
+    "most_value": 3,
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule"),
+    [
+        ({"questionnaire_answered__total": 28.0}, "total_is_in_range_of_its_instrument"),
+        ({"questionnaire_answered__total": -0.5}, "total_is_in_range_of_its_instrument"),
+        (ITEMS | {"least_value": -1}, "items_are_in_range_of_their_instrument"),
+        (ITEMS | {"most_value": 4}, "items_are_in_range_of_their_instrument"),
+        (ITEMS | {"highest_item": 10}, "items_are_in_range_of_their_instrument"),
+        ({"questionnaire_answered__instrument": "our-own"}, "instrument_is_known"),
+        (ITEMS, None),
+    ],
+)
+def test_an_instrument_says_what_its_answers_may_be(changes: dict[str, Any], rule: str | None) -> None:
+    found = broken(answer(), answer(**changes), table="outcome_events")
+    assert [*found] == ([rule] if rule else [])
+    assert {each.severity for each in found.values()} <= {WARN if rule == "instrument_is_known" else BLOCK}
+
+
+@pytest.mark.parametrize(
+    ("second", "rule"),
+    [
+        ({"landed_at": NOW - timedelta(seconds=61)}, "received_before_it_landed"),
+        ({"landed_seq": 0}, "landings_go_on_with_offsets"),
+        ({"received_at": NOW - timedelta(seconds=61), "occurred_at": NOW - timedelta(days=1)},
+         "received_at_goes_on_with_offsets"),
+        ({"received_at": NOW - timedelta(hours=2), "occurred_at": NOW - timedelta(days=1)}, None),
+        ({"landed_seq": 0, "kafka_partition": 1}, None),
+        ({"received_at": NOW - timedelta(seconds=59)}, None),
+    ],
+)  # fmt: skip
+def test_arrival_only_goes_on(second: dict[str, Any], rule: str | None) -> None:
+    """The second row has the higher offset; what landed hours after its receipt was replayed."""
+    found = broken(attendance(kafka_offset=2, **second), attendance(kafka_offset=1))
+    assert [*found] == ([rule] if rule else [])
+    assert {each.severity for each in found.values()} <= {WARN}

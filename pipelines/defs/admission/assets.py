@@ -14,8 +14,8 @@ import dagster as dg
 from pipelines.defs.landing.assets import raw_key
 from pipelines.defs.resources import Database, Lake
 from pipelines.quality.admission import Judged, admit
-from pipelines.quality.rules import BLOCK, Rule, Suite
-from pipelines.quality.suites import RAW_SUITES
+from pipelines.quality.rules import BLOCK, Rule
+from pipelines.quality.suites import RAW_SUITES, raw_rules
 
 GROUP = "admission"
 
@@ -25,11 +25,11 @@ def admission_key(raw_table: str) -> dg.AssetKey:
 
 
 def assets() -> Iterator[dg.AssetsDefinition]:
-    return (_asset(raw_table, suite) for raw_table, suite in RAW_SUITES.items())
+    return (_asset(raw_table) for raw_table in RAW_SUITES)
 
 
-def _asset(raw_table: str, suite: Suite) -> dg.AssetsDefinition:
-    key = admission_key(raw_table)
+def _asset(raw_table: str) -> dg.AssetsDefinition:
+    key, rules = admission_key(raw_table), raw_rules(raw_table)
 
     @dg.asset(
         key=key,
@@ -37,9 +37,7 @@ def _asset(raw_table: str, suite: Suite) -> dg.AssetsDefinition:
         group_name=GROUP,
         kinds={"greatexpectations"},
         description=f"Verdicts on slices of raw.{raw_table}: one tenant's rows between two landings.",
-        check_specs=[
-            dg.AssetCheckSpec(rule.name, asset=key, description=rule.meaning) for rule in suite.rules
-        ],
+        check_specs=[dg.AssetCheckSpec(rule.name, asset=key, description=rule.meaning) for rule in rules],
     )
     def admission(context: dg.AssetExecutionContext, lake: Lake, database: Database) -> dg.MaterializeResult:  # type: ignore[type-arg]
         started = time.monotonic()
@@ -47,7 +45,7 @@ def _asset(raw_table: str, suite: Suite) -> dg.AssetsDefinition:
             judged = admit(connection, database.settings, raw_table, context.run.run_id)
         return dg.MaterializeResult(
             metadata=_metadata(judged, time.monotonic() - started),
-            check_results=[_check(key, rule, judged) for rule in suite.rules],
+            check_results=[_check(key, rule, judged) for rule in rules],
         )
 
     return admission
