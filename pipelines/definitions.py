@@ -22,6 +22,7 @@ from pipelines.defs.evidence import assets as evidence
 from pipelines.defs.health.checks import checks as health_checks
 from pipelines.defs.landing import assets as landing
 from pipelines.defs.maintenance import assets as maintenance
+from pipelines.defs.marts.checks import checks as mart_checks
 from pipelines.defs.publication import assets as publication
 from pipelines.defs.reconciliation import assets as reconciliation
 from pipelines.defs.resources import Database, Lake
@@ -38,7 +39,7 @@ defs = dg.Definitions(
         reconciliation.live_reconciliation,
         maintenance.lake_maintenance,
     ],
-    asset_checks=[health_checks],
+    asset_checks=[health_checks, mart_checks],
     jobs=[build_warehouse, reconcile_live, check_health, maintain_lake],
     schedules=[daily_build, hourly_reconciliation, health_look, hourly_maintenance],
     sensors=[new_data_sensor, failure_sensor],

@@ -92,7 +92,7 @@ class NamedSnapshot:
     released_at: datetime | None
     """None for a candidate."""
     is_there: bool
-    """Whether its tables can still be read."""
+    """Whether its tables can still be read, or readers see a row that it has brought."""
 
 
 def publish(postgres: PostgresSettings, tables: Sequence[PublishedTable], release_id: int) -> Release:
@@ -122,12 +122,13 @@ def named_snapshots(postgres: PostgresSettings) -> list[NamedSnapshot]:
     """Snapshots of every release that there was and of every candidate that is there."""
     with transaction(postgres) as connection:
         there = numbers_of_schemas(connection)
+        shown = _shown(connection)
         released = _released(connection)
         candidates = {
             number: (note_of(connection, number)[0].lake_snapshot, None) for number in there - released.keys()
         }
     return [
-        NamedSnapshot(number, snapshot, released_at, is_there=number in there)
+        NamedSnapshot(number, snapshot, released_at, is_there=number in there | shown)
         for number, (snapshot, released_at) in (released | candidates).items()
     ]
 
@@ -140,6 +141,21 @@ def _released(connection: Connection) -> dict[int, tuple[int, datetime | None]]:
             return {}
         cursor.execute("SELECT release_id, lake_snapshot, released_at FROM evidence.releases")
         return {number: (snapshot, released_at) for number, snapshot, released_at in cursor.fetchall()}
+
+
+def _shown(connection: Connection) -> set[int]:
+    """Releases of rows that readers see: a tenant's rows may stay for many releases."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT relname FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid "
+            "WHERE relnamespace = to_regnamespace('evidence') AND relkind = 'v' AND attname = 'release_id'"
+        )
+        views = [sql.Identifier(row[0]) for row in cursor.fetchall()]
+        found: set[int] = set()
+        for view in views:
+            cursor.execute(sql.SQL("SELECT DISTINCT release_id FROM evidence.{}").format(view))
+            found |= {int(row[0]) for row in cursor.fetchall()}
+    return found
 
 
 def _prepare(connection: Connection) -> None:

@@ -99,6 +99,7 @@ def test_no_role_of_ours_but_the_administrator_is_a_superuser() -> None:
         "live.group_engagement",
         "quality.expectation_results",
         "quality.expectation_summary",
+        "quality.mart_days",
         "quality.suite_runs",
     ],
 )

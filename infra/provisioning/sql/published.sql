@@ -303,6 +303,22 @@ COMMENT ON COLUMN quality.suite_runs.count_rows IS 'Rows that were checked.';
 COMMENT ON COLUMN quality.suite_runs.seconds IS 'Time from reading the first row to the last result; the import of Great Expectations, once per process, is left out.';
 COMMENT ON COLUMN quality.suite_runs.seconds_in_expectations IS 'Of these, the time in Great Expectations.';
 
+CREATE TABLE IF NOT EXISTS quality.mart_days (
+    mart text NOT NULL,
+    tenant_id text NOT NULL,
+    counted_on date NOT NULL,
+    count_rows bigint NOT NULL,
+    figures jsonb NOT NULL,
+    PRIMARY KEY (mart, tenant_id, counted_on)
+);
+
+COMMENT ON TABLE quality.mart_days IS 'Volume and figures of the marts by tenant, of the last build of each of the last 28 days: what volume_is_usual and figures_are_usual compare with.';
+COMMENT ON COLUMN quality.mart_days.mart IS 'Mart.';
+COMMENT ON COLUMN quality.mart_days.tenant_id IS 'Partner whose rows they are.';
+COMMENT ON COLUMN quality.mart_days.counted_on IS 'Day of the build (UTC).';
+COMMENT ON COLUMN quality.mart_days.count_rows IS 'Rows.';
+COMMENT ON COLUMN quality.mart_days.figures IS 'Means and shares by name, as JSON object. Not disclosure-controlled.';
+
 -- Without tenants and numbers of rows: a slice of a small group is a small cell.
 CREATE OR REPLACE VIEW quality.expectation_summary AS
 SELECT run_id, stage, suite, expectation, severity, max(checked_at) AS checked_at,
@@ -319,5 +335,5 @@ COMMENT ON COLUMN quality.expectation_summary.severity IS 'block: what failed wa
 COMMENT ON COLUMN quality.expectation_summary.checked_at IS 'When the last of the results was recorded.';
 COMMENT ON COLUMN quality.expectation_summary.count_checked IS 'Slices or tables that were held against the rule.';
 COMMENT ON COLUMN quality.expectation_summary.count_failed IS 'Of these, the ones that it does not hold for. Of results that are older than 7 days only failures are kept.';
-GRANT SELECT ON quality.expectation_results, quality.expectation_summary, quality.suite_runs TO {operator};
+GRANT SELECT ON quality.expectation_results, quality.expectation_summary, quality.suite_runs, quality.mart_days TO {operator};
 GRANT SELECT ON quality.expectation_summary TO {analyst};

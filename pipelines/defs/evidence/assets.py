@@ -1,33 +1,34 @@
 """The candidate evidence tables, computed together from one snapshot, each with its blocking checks.
 
-A candidate that fails a check is kept for a look and never released.
+The snapshot is the one that the marts have a verdict for. Of a tenant that breaks a rule there, or here, the
+candidate has what is published already. A candidate that fails a check all the same is kept for a look and
+never released.
 """
 
-import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from pipelines.defs.evidence.door import Door
 from pipelines.defs.evidence.plots import plot_of
 from pipelines.defs.resources import Database, Lake
 from pipelines.evidence.controlled_comparison import controlled_comparison
 from pipelines.evidence.group_engagement import group_engagement
 from pipelines.evidence.inputs import Inputs, read_inputs
+from pipelines.evidence.protocols import protocols
 from pipelines.evidence.rows import CONTROLLED_COMPARISON, GROUP_ENGAGEMENT, TABLES, Table
-from pipelines.publication.candidate import approve, provenance, read_candidate, write_candidate
+from pipelines.publication.candidate import approve, provenance, write_candidate
 from pipelines.publication.disclosure import control, threshold_of
-from pipelines.quality.expectations import RuleResult, check
-from pipelines.quality.results import Checked, crashed, record
-from pipelines.quality.rules import Suite
-from pipelines.quality.suites.evidence import evidence_suite
-from services.runtime.lake import current_snapshot
+from pipelines.quality.expectations import RuleResult
+from pipelines.quality.marts import newest_verdict
+from pipelines.quality.rules import BLOCK, Rule, Suite
+from pipelines.quality.suites.evidence import USUAL, evidence_suite
+from services.runtime.lake import snapshot_of, snapshots
 
 if TYPE_CHECKING:
     import pandas as pd
-
-log = logging.getLogger(__name__)
 
 GROUP = "evidence"
 
@@ -49,7 +50,13 @@ def evidence_key(table: str) -> dg.AssetKey:
 
 def suite_of(table: Table) -> Suite:
     names = [column.name for column in table.columns]
-    return evidence_suite(table.name, names, table.key, threshold_of)
+    studies = [each.study for each in protocols(table.name)]
+    return evidence_suite(table.name, names, table.key, studies=studies, threshold_of=threshold_of)
+
+
+def rules_of(table: Table) -> tuple[Rule, ...]:
+    """All that a table is held against."""
+    return (*suite_of(table).rules, *USUAL.rules)
 
 
 def assets() -> dg.AssetsDefinition:
@@ -59,38 +66,42 @@ def assets() -> dg.AssetsDefinition:
         name="evidence",
         specs=[_spec(table) for table in TABLES.values()],
         check_specs=[
-            dg.AssetCheckSpec(rule.name, asset=evidence_key(name), blocking=True)
-            for name, suite in suites.items()
-            for rule in suite.rules
+            dg.AssetCheckSpec(
+                rule.name,
+                asset=evidence_key(name),
+                blocking=rule.severity == BLOCK,
+                description=rule.meaning,
+            )
+            for name, table in TABLES.items()
+            for rule in rules_of(table)
         ],
     )
     def evidence(
         context: dg.AssetExecutionContext, lake: Lake, database: Database
     ) -> Iterator[dg.MaterializeResult]:  # type: ignore[type-arg]
         started = time.monotonic()
+        verdict = newest_verdict(database.settings)
         with lake.open(read_only=True) as connection:
-            snapshot = current_snapshot(connection)
-        # What lands meanwhile does not move the ground: all tables are read at one snapshot.
+            snapshot = snapshot_of(snapshots(connection), verdict.lake_snapshot)
+        # What lands or is built meanwhile does not move the ground: all tables are read at one snapshot.
         with lake.open(snapshot=snapshot) as connection:
             inputs = read_inputs(connection)
         frames = {name: control(BUILDERS[name](inputs)) for name in TABLES}
         release_id = write_candidate(database.settings, [*TABLES.values()], frames, provenance(snapshot))
-        results = {name: _checked(database, release_id, TABLES[name], suites[name]) for name in TABLES}
-        record(
-            database.settings,
-            context.run.run_id,
-            [
-                Checked("evidence", suites[name].name, found, release_id=release_id)
-                for name, found in results.items()
-            ],
-        )
-        if all(each.passed for found in results.values() for each in found):
+        door = Door(database.settings, context.run.run_id, release_id, suites)
+        door.keep_out(verdict.held)
+        door.look()
+        if door.can_do_without_broken():
+            door.keep_out(door.broken())
+            door.look()
+        if door.is_open:
             approve(database.settings, release_id)
-        for name, found in results.items():
+        for name in TABLES:
             yield dg.MaterializeResult(
                 asset_key=evidence_key(name),
-                metadata=_metadata(name, frames[name], release_id, snapshot, time.monotonic() - started),
-                check_results=[_check_result(name, each) for each in found],
+                metadata=_metadata(name, frames[name], release_id, snapshot, time.monotonic() - started)
+                | {"kept_as_published": dg.MetadataValue.json(sorted(door.kept))},
+                check_results=[_check_result(name, each, door) for each in door.first[name]],
             )
 
     return evidence
@@ -106,17 +117,6 @@ def _spec(table: Table) -> dg.AssetSpec:
     )
 
 
-def _checked(database: Database, release_id: int, table: Table, suite: Suite) -> list[RuleResult]:
-    """The checks look at what is in PostgreSQL, not at what was meant to be written."""
-    rows = read_candidate(database.settings, release_id, table)
-    try:
-        return check(suite.derive(rows), suite)
-    except Exception as error:
-        # Whatever broke, no rule has been seen to hold.
-        log.exception("the check of %s broke", table.name)
-        return [crashed(rule.name, error, len(rows)) for rule in suite.rules]
-
-
 def _metadata(
     name: str, rows: "pd.DataFrame", release_id: int, snapshot: int, seconds: float
 ) -> dict[str, Any]:
@@ -130,14 +130,19 @@ def _metadata(
     }
 
 
-def _check_result(table: str, result: RuleResult) -> dg.AssetCheckResult:
+def _check_result(table: str, result: RuleResult, door: Door) -> dg.AssetCheckResult:
+    # What was kept out stops nobody else; an error would.
+    is_error = result.severity == BLOCK and not door.is_open
     return dg.AssetCheckResult(
         asset_key=evidence_key(table),
         check_name=result.rule,
         passed=result.passed,
+        severity=dg.AssetCheckSeverity.ERROR if is_error else dg.AssetCheckSeverity.WARN,
         metadata={
+            "severity": result.severity,
             "rows": result.count_rows,
             "unexpected": result.count_unexpected,
+            "broken_in": dg.MetadataValue.json(dict(result.by_tenant)),
             "sample": dg.MetadataValue.json(list(result.sample)),
             "problem": result.problem,
         },
