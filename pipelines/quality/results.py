@@ -7,9 +7,9 @@ for a week, what did not for 90 days.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from psycopg2.extras import execute_values
@@ -69,6 +69,30 @@ class SuiteRun:
     seconds: float
     seconds_in_expectations: float
     lake_snapshot: int | None = None
+
+
+def told_apart(checked: Checked) -> Iterator[Checked]:
+    """Of rows of several tenants: the broken rules of each that breaks some, and all rules once for the others.
+    What cannot be put down to anybody stays as it is."""
+    for tenant in sorted({tenant for each in checked.results for tenant in each.by_tenant}):
+        broken = [
+            replace(each, count_unexpected=each.by_tenant[tenant], sample=_sample_of_one(each), by_tenant={})
+            for each in checked.results
+            if tenant in each.by_tenant
+        ]
+        yield replace(checked, tenant_id=tenant, results=broken)
+    yield replace(
+        checked,
+        results=[
+            replace(each, passed=True, count_unexpected=0, sample=()) if each.by_tenant else each
+            for each in checked.results
+        ],
+    )
+
+
+def _sample_of_one(result: RuleResult) -> tuple[str, ...]:
+    """A sample of several tenants' rows is none of one's."""
+    return result.sample if len(result.by_tenant) == 1 else ()
 
 
 def crashed(rule: str, error: Exception, count_rows: int = 0, severity: Severity = BLOCK) -> RuleResult:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from pipelines.evidence.rows import TABLES
 from pipelines.publication.candidate import keep_published, read_candidate, read_published
 from pipelines.quality.expectations import RuleResult, check, load, seconds_spent
-from pipelines.quality.results import Checked, SuiteRun, crashed, record
+from pipelines.quality.results import Checked, SuiteRun, crashed, record, told_apart
 from pipelines.quality.rules import Suite
 from pipelines.quality.suites.evidence import USUAL, against_published
 from services.runtime.settings import PostgresSettings
@@ -44,7 +44,8 @@ class Door:
     def look(self) -> None:
         """Checks all tables and records what was found."""
         load()
-        self._last, checked, runs = {}, [], []
+        self._last, runs = {}, []
+        checked: list[Checked] = []
         for name, suite in self._suites.items():
             started, spent = time.monotonic(), seconds_spent()
             rows = read_candidate(self._postgres, self._release_id, TABLES[name])
@@ -52,7 +53,8 @@ class Door:
             usual = _against_published(rows, published, TABLES[name].key)
             self._last[name] = [*_checked(rows, suite), *usual]
             self._tenants |= set(rows["tenant"])
-            checked.append(Checked("evidence", suite.name, self._last[name], release_id=self._release_id))
+            found = Checked("evidence", suite.name, self._last[name], release_id=self._release_id)
+            checked += told_apart(found)
             seconds, in_expectations = time.monotonic() - started, seconds_spent() - spent
             runs.append(SuiteRun("evidence", suite.name, 1, len(rows), seconds, in_expectations))
         self.first = self.first or self._last
