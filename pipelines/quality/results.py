@@ -72,7 +72,7 @@ class SuiteRun:
 
 
 def told_apart(checked: Checked) -> Iterator[Checked]:
-    """Of rows of several tenants: the broken rules of each that breaks some, and all rules once for the others.
+    """Of rows of several tenants: the broken rules of each that breaks some; all rules once for the others.
     What cannot be put down to anybody stays as it is."""
     for tenant in sorted({tenant for each in checked.results for tenant in each.by_tenant}):
         broken = [
