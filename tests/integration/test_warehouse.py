@@ -659,7 +659,7 @@ class TestBlockingChecks:
             if not each.passed
         } == {("se_is_not_negative", "WARN")}
         assert _published_of(warehouse, "women") == before
-        assert _releases_of(warehouse, "good") > _releases_of(warehouse, "women")
+        assert min(_releases_of(warehouse, "good")) > max(_releases_of(warehouse, "women"))
 
 
 def _published_of(warehouse: Warehouse, tenant: str) -> list[dict[str, Any]]:
@@ -686,10 +686,15 @@ class TestMarts:
         with _changed(change.format("+ 100"), change.format("- 100")):
             result = self.judged_and_released()
         assert result.success
-        (check,) = [each for each in result.get_asset_check_evaluations() if not each.passed]
-        assert (check.asset_key.path[-1], check.check_name, check.severity.value) == (
-            "fct_group_engagement", "parts_fit_their_wholes", "ERROR",
-        )  # fmt: skip
+        # What an operator has let in only warns.
+        assert {
+            (each.asset_key.path[-1], each.check_name, each.severity.value)
+            for each in result.get_asset_check_evaluations()
+            if not each.passed
+        } == {
+            ("fct_group_engagement", "parts_fit_their_wholes", "ERROR"),
+            ("fct_participation", "minutes_are_in_range", "WARN"),
+        }
         assert _published_of(warehouse, "good") == before
         assert _releases_of(warehouse, "women") == {
             warehouse.published("SELECT max(release_id) AS newest FROM evidence.releases")[0]["newest"]
@@ -702,7 +707,9 @@ class TestMarts:
 
     def is_told_to_operators(self, warehouse: Warehouse, run_id: str) -> None:
         rows = TestResults().seen_by_operators(warehouse, run_id)
-        (broken,) = [row for row in rows if row["stage"] == "marts" and not row["success"]]
+        of_marts = [row for row in rows if row["stage"] == "marts" and not row["success"]]
+        (broken,) = [row for row in of_marts if row["severity"] == "block"]
+        assert {row["tenant_id"] for row in of_marts if row["severity"] == "warn"} == {"bad"}
         assert (broken["suite"], broken["tenant_id"], broken["severity"], broken["count_unexpected"]) == (
             "marts.fct_group_engagement", "good", "block", 1,
         )  # fmt: skip
