@@ -9,59 +9,80 @@
 {%- endmacro %}
 
 {#
-  The raw rows of the slices with a verdict, each with the reason and the time of it. Rows of a slice that was
-  let through twice come twice.
+  The raw rows of the slices with a verdict, each with the number of its slice, the reason and the time. Rows of a
+  slice that was let through twice come twice. `after`: only of slices with a higher number than this expression.
 #}
-{% macro rows_of_slices(raw_table, verdict) -%}
-    select source_rows.*, slices.reason as verdict_reason, slices.checked_at as verdict_at
-    from {{ source('raw', raw_table) }} as source_rows
-    inner join {{ source('admission', raw_table) }} as slices
+{% macro rows_of_slices(raw_table, verdict, after=none) -%}
+    {% set are_wanted %}
+    raw_table = '{{ raw_table }}' and verdict = '{{ verdict }}' {{ 'and slice_id > ' ~ after if after is not none }}
+    {% endset %}
+    {% set slices = source('admission', raw_table) %}
+    with slices as (
+        select slice_id, tenant_id, first_landed_seq, last_landed_seq, reason, checked_at
+        from {{ slices }}
+        where {{ are_wanted }}
+    ),
+
+    -- Few. Rows then find their slice by equality; by range each row would be held against all its tenant's slices.
+    landings as (
         -- The tenant of a foreign record is unknown; its slice is under the empty name.
-        on coalesce(source_rows.tenant_id, '') = slices.tenant_id
-        and source_rows.landed_seq between slices.first_landed_seq and slices.last_landed_seq
-    where slices.raw_table = '{{ raw_table }}' and slices.verdict = '{{ verdict }}'
+        select distinct coalesce(tenant_id, '') as tenant_id, landed_seq
+        from {{ source('raw', raw_table) }}
+        where {{ landed_with(slices, are_wanted) }}
+    ),
+
+    landed_slices as (
+        select
+            landings.tenant_id,
+            landings.landed_seq,
+            slices.slice_id,
+            slices.reason as verdict_reason,
+            slices.checked_at as verdict_at
+        from landings
+        inner join slices
+            on landings.tenant_id = slices.tenant_id
+            and landings.landed_seq between slices.first_landed_seq and slices.last_landed_seq
+    )
+
+    select source_rows.*, landed_slices.slice_id, landed_slices.verdict_reason, landed_slices.verdict_at
+    from {{ source('raw', raw_table) }} as source_rows
+    inner join landed_slices
+        on coalesce(source_rows.tenant_id, '') = landed_slices.tenant_id
+        and source_rows.landed_seq = landed_slices.landed_seq
+    where {{ landed_with(slices, are_wanted, 'source_rows.landed_seq') }}
+{%- endmacro %}
+
+{#
+  Condition on raw rows: landed between the first and the last landing of the wanted slices. Adds nothing to a join
+  with them, but, being numbers, keeps files of other landings closed.
+#}
+{% macro landed_with(slices, are_wanted, landed_seq='landed_seq') -%}
+    {% if not execute %}{{ return('true') }}{% endif %}
+    {% set query %}
+    select min(first_landed_seq), max(last_landed_seq) from {{ slices }} where {{ are_wanted }}
+    {% endset %}
+    {% set first, last = run_query(query).rows[0].values() %}
+    {{ return('false' if first is none else landed_seq ~ ' between ' ~ first ~ ' and ' ~ last) }}
 {%- endmacro %}
 
 {#
   One row per identity (tenant_id, event_id, body_hash) of the rows whose slice passed admission.
-  The first body under an event_id is the event; another body under the same id is a conflict.
+  The first body under an event_id is the event; another body under the same id is a conflict. First is
+  what was admitted first, then what arrived first: so it is the same whether slices are staged one by
+  one or all at once, also when an operator released an older one later.
   Slice numbers only grow, also when an operator releases an older slice, so what is new are the
   slices above the highest number seen here. Handling a slice twice adds nothing.
 #}
 {% macro admitted_identities(raw_table) %}
-with passed_slices as (
-    select slice_id, tenant_id, first_landed_seq, last_landed_seq
-    from {{ source('admission', raw_table) }}
-    where raw_table = '{{ raw_table }}' and verdict = 'passed'
-    {% if is_incremental() %}
-        and slice_id > (select coalesce(max(slice_id), 0) from {{ this }})
-    {% endif %}
-),
-
-received as (
-    select
-        passed_slices.slice_id,
-        source_rows.tenant_id,
-        source_rows.event_id,
-        source_rows.body_hash,
-        source_rows.topic,
-        source_rows.topic_id,
-        source_rows.kafka_partition,
-        source_rows.kafka_offset,
-        source_rows.event_index,
-        source_rows.landed_seq,
-        source_rows.landed_at
-    from {{ source('raw', raw_table) }} as source_rows
-    inner join passed_slices
-        on source_rows.tenant_id = passed_slices.tenant_id
-        and source_rows.landed_seq between passed_slices.first_landed_seq and passed_slices.last_landed_seq
+with received as (
+    {{ rows_of_slices(raw_table, 'passed', newest_slice(this) if is_incremental() else none) }}
 ),
 
 numbered_copies as (
     select
         *,
         row_number() over (
-            partition by tenant_id, event_id, body_hash order by {{ arrival_order() }}, slice_id
+            partition by tenant_id, event_id, body_hash order by slice_id, {{ arrival_order() }}
         ) as copy_number
     from received
 ),
@@ -69,13 +90,23 @@ numbered_copies as (
 bodies as (
     select
         numbered_copies.*,
-        row_number() over (partition by tenant_id, event_id order by {{ arrival_order() }}) as body_number
+        row_number() over (
+            partition by tenant_id, event_id order by slice_id, {{ arrival_order() }}
+        ) as body_number
     from numbered_copies
     where copy_number = 1
 ){% if is_incremental() %},
 
+received_ids as (
+    select distinct tenant_id, event_id from bodies
+),
+
 known_bodies as (
-    select tenant_id, event_id, body_hash from {{ this }}
+    select known.tenant_id, known.event_id, known.body_hash
+    from {{ this }} as known
+    inner join received_ids
+        on known.tenant_id = received_ids.tenant_id
+        and known.event_id = received_ids.event_id
 ),
 
 known_events as (
@@ -112,6 +143,11 @@ where known_bodies.event_id is null
 {% endif %}
 {% endmacro %}
 
+{# The highest slice in a table, as an expression. #}
+{% macro newest_slice(relation) -%}
+    (select coalesce(max(slice_id), 0) from {{ relation }})
+{%- endmacro %}
+
 {# The raw rows of the events that are new in `identities`: one row per event, conflicts left out. #}
 {% macro new_events(raw_table, identities) %}
     select source_rows.*, identities.slice_id
@@ -124,7 +160,8 @@ where known_bodies.event_id is null
         and source_rows.event_index = identities.event_index
     where not identities.is_conflict
     {% if is_incremental() %}
-        and identities.slice_id > (select coalesce(max(slice_id), 0) from {{ this }})
+        and identities.slice_id > {{ newest_slice(this) }}
+        and {{ landed_with(source('admission', raw_table), 'slice_id > ' ~ newest_slice(this), 'source_rows.landed_seq') }}
     {% endif %}
 {% endmacro %}
 

@@ -3,20 +3,21 @@
 {#
   The promise to partners: an acknowledged event is in staging exactly once, or among the failed events
   exactly once. Rows of slices that wait for admission, or for an operator, are not asked about. Rows of a
-  rejected slice are, those that have an identity: without one the gateway acknowledges nothing.
+  rejected slice are, those that have an identity: without one the gateway acknowledges nothing. An update asks
+  about the events of its own slices, and looks for them everywhere.
 #}
 {% set domains = {
-    'participation': 'participation_events',
-    'outcomes': 'outcome_events',
-    'groups': 'group_events',
-    'studies': 'study_events',
+    'stg_participation': 'participation_events',
+    'stg_outcomes': 'outcome_events',
+    'stg_groups': 'group_events',
+    'stg_studies': 'study_events',
 } %}
 
 with landed as (
     {% for verdict in ['passed', 'rejected'] %}
-    {% for raw_table in domains.values() %}
+    {% for source, raw_table in domains.items() %}
     select topic, tenant_id, event_id, body_hash
-    from ({{ rows_of_slices(raw_table, verdict) }}) as landed_rows
+    from ({{ rows_of_slices(raw_table, verdict, slices_before_this_build(source ~ '__events')) }}) as landed_rows
     union all
     {% endfor %}
     select topic, tenant_id, event_id, body_hash
@@ -33,18 +34,19 @@ acknowledged as (
 ),
 
 places as (
-    {% for domain in domains %}
-    select identities.topic, events.tenant_id, events.event_id, events.body_hash
-    from {{ ref('stg_' ~ domain ~ '__events') }} as events
-    inner join {{ ref('stg_' ~ domain ~ '__identities') }} as identities
-        on events.tenant_id = identities.tenant_id
-        and events.event_id = identities.event_id
-        and events.body_hash = identities.body_hash
+    {% for source in domains %}
+    select acknowledged.*
+    from acknowledged
+    inner join {{ ref(source ~ '__events') }} as events
+        on {{ equal(['tenant_id', 'event_id', 'body_hash'], 'acknowledged', 'events') }}
+    inner join {{ ref(source ~ '__identities') }} as identities
+        on {{ equal(['topic', 'tenant_id', 'event_id', 'body_hash'], 'acknowledged', 'identities') }}
     union all
     {% endfor %}
-    select topic, tenant_id, event_id, body_hash
-    from {{ ref('stg_failures__failed_events') }}
-    where event_id is not null
+    select acknowledged.*
+    from acknowledged
+    inner join {{ ref('stg_failures__failed_events') }} as failures
+        on {{ equal(['topic', 'tenant_id', 'event_id', 'body_hash'], 'acknowledged', 'failures') }}
 )
 
 select
@@ -55,9 +57,6 @@ select
     count(places.event_id) as count_places
 from acknowledged
 left join places
-    on acknowledged.topic = places.topic
-    and acknowledged.tenant_id = places.tenant_id
-    and acknowledged.event_id = places.event_id
-    and acknowledged.body_hash = places.body_hash
+    on {{ equal(['topic', 'tenant_id', 'event_id', 'body_hash'], 'acknowledged', 'places') }}
 group by acknowledged.topic, acknowledged.tenant_id, acknowledged.event_id, acknowledged.body_hash
 having count(places.event_id) <> 1

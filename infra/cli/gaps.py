@@ -18,8 +18,9 @@ from infra.cli.tables import print_table
 from infra.local.errors import StackError
 from services.kafka.client import admin, consumer
 from services.kafka.logs import logs
+from services.kafka.positions import read_stands
 from services.kafka.topics import landed_topics
-from services.landing.gaps import Cause, Gap, accept, plan, read_stands
+from services.landing.gaps import Cause, Gap, accept, plan
 from services.runtime.lake import open_lake
 from services.runtime.settings import KafkaSettings
 

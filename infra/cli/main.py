@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from infra.cli.evidence import evidence
 from infra.cli.keys import keys
 from infra.cli.safeguarding import safeguarding
 from infra.cli.slices import slices
 
 if TYPE_CHECKING:
+    from infra.cli.rebuild import Start
     from infra.cli.sql import Role
 
 _MOMENT = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"])
@@ -158,6 +160,27 @@ def maintain(dry_run: bool) -> None:
 
 
 @cli.command()
+@click.option(
+    "--from",
+    "start",
+    type=click.Choice(["raw", "kafka"]),
+    default="raw",
+    show_default=True,
+    help="kafka: raw tables are landed again first, from what Kafka still has.",
+)
+@click.option("--dry-run", is_flag=True, help="Only show what would be done, and roughly how long it takes.")
+def rebuild(start: Start, dry_run: bool) -> None:
+    """Make everything downstream again: staging to marts, evidence, a release.
+
+    Verdicts and decisions about slices stay. Readers see each table as it was or as it is then. Safe to
+    repeat, also after a kill; refused while a build works.
+    """
+    from infra.cli.rebuild import run
+
+    run(start, is_dry_run=dry_run)
+
+
+@cli.command()
 def provision() -> None:
     """Make missing topics, databases, roles, tables and keys; check the others. Safe to repeat.
 
@@ -232,6 +255,7 @@ def demo(keep: bool, events: int) -> None:
     run_demo(keep=keep, count_events=events)
 
 
+cli.add_command(evidence)
 cli.add_command(keys)
 cli.add_command(safeguarding)
 cli.add_command(slices)

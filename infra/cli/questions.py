@@ -169,10 +169,11 @@ def ports() -> Finding:
 
 def kafka() -> Finding:
     from services.kafka.client import KafkaUnavailable, admin
+    from services.kafka.positions import connect
 
     settings = KafkaSettings.load()
     try:
-        figures.connect(settings.bootstrap.split(",")[0])
+        connect(settings.bootstrap.split(",")[0])
         with closing(admin(settings, bootstrap_timeout_ms=3000)) as client:
             partitions = {each["name"]: len(each["partitions"]) for each in client.describe_topics()}
             return judged_topics(partitions, _differences(client, partitions))

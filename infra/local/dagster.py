@@ -39,6 +39,9 @@ run_coordinator:
 run_retries:
   enabled: true
   max_retries: 1
+# Whether tables are as new as they should be.
+freshness:
+  enabled: true
 # A run without a process, or one that never ends, would keep all others waiting.
 run_monitoring:
   enabled: true

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Collection, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -99,7 +100,7 @@ def record(ports: Mapping[str, int], in_use: Collection[str] = (), optional: Col
     # The URL of a server elsewhere has its port; `ports` are those of our own.
     overrides = {PORTS[name]: str(number) for name, number in ports.items()} | _from_urls()
     overrides |= {OPTIONAL[name]: "true" for name in optional}
-    values = _read(path)
+    values = _read(path) or {"CIRCLES_DAGSTER_FIRST_DAY": datetime.now(UTC).date().isoformat()}
     values |= {name: secrets.token_urlsafe(24) for name in _PASSWORDS if name not in values}
     _write(path, values)  # once for the settings classes to read, with passwords
     changed = _current() | overrides

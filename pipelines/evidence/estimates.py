@@ -13,8 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
-from scipy.special import gammaln
 
 CI_LEVEL = 0.95
 
@@ -111,6 +109,8 @@ def hedges_g(arm: Summary, reference: Summary, level: float = CI_LEVEL) -> Estim
 
 def hedges_correction(freedom: int) -> float:
     """J(m) = Γ(m/2) / (√(m/2) · Γ((m − 1)/2)), exactly. Source: Hedges 1981. Needs m of at least 2."""
+    from scipy.special import gammaln
+
     half = freedom / 2
     return math.exp(float(gammaln(half)) - 0.5 * math.log(half) - float(gammaln(half - 0.5)))
 
@@ -183,10 +183,14 @@ def _square(value: float | None) -> float:
 
 
 def _t(level: float, freedom: float) -> float:
+    from scipy import stats
+
     return float(stats.t.ppf(0.5 + level / 2, freedom))
 
 
 def _z(level: float) -> float:
+    from scipy import stats
+
     return float(stats.norm.ppf(0.5 + level / 2))
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -23,7 +23,7 @@ from pipelines.maintenance.policy import STAGED_IN, kept_for_releases, raw_cutof
 from pipelines.publication.release import named_snapshots
 from services.runtime.lake import open_lake
 from services.runtime.layout import METADATA, sort_by
-from services.runtime.postgres import connect, try_lock
+from services.runtime.postgres import locked
 from services.runtime.settings import LakeSettings, PostgresSettings, RetentionSettings
 
 log = logging.getLogger(__name__)
@@ -37,12 +37,13 @@ REWRITE_SHARE = 0.2
 SNAPSHOTS_AT_ONCE = 1000
 
 SORTED_BY = {
-    "stg_participation__events": ("tenant_id", "group_id", "occurred_at"),
-    "stg_groups__events": ("tenant_id", "group_id", "occurred_at"),
-    "stg_outcomes__events": ("tenant_id", "participant_id", "occurred_at"),
+    ("staging", "stg_participation__events"): ("tenant_id", "group_id", "occurred_at"),
+    ("staging", "stg_groups__events"): ("tenant_id", "group_id", "occurred_at"),
+    ("staging", "stg_outcomes__events"): ("tenant_id", "participant_id", "occurred_at"),
+    ("marts", "fct_participation"): ("tenant_id", "group_id", "occurred_at"),
 }
-"""Staging's tables only grow, by a file a build. Merged in this order, a history is in one part of one file.
-dbt makes them; it has no word for the order."""
+"""Tables of events grow by a file a build. Merged in this order, a history is in one part of one file, and to
+look at a few groups opens little else. dbt makes them; it has no word for the order."""
 
 
 class AlreadyUnderWay(Exception):
@@ -128,19 +129,22 @@ def maintain(
     retention: RetentionSettings,
     *,
     is_dry_run: bool = False,
+    steps: Collection[str] = (),
     on_begin: Callable[[str], None] = lambda name: None,
 ) -> Generator[Step, None, None]:
-    """Does each step and yields what it did. A dry run changes nothing.
+    """Does each step, or those of `steps`, and yields what it did. A dry run changes nothing.
 
-    Raises AlreadyUnderWay, ValueError for a wrong setting, LiveFileTaken, duckdb.Error or psycopg2.Error when
-    the lake or PostgreSQL is away: then the next run does what this one did not.
+    Raises AlreadyUnderWay, ValueError for a wrong setting or an unknown step, LiveFileTaken, duckdb.Error or
+    psycopg2.Error when the lake or PostgreSQL is away: then the next run does what this one did not.
     """
     raw_cutoffs(retention.raw_days, datetime.now(UTC))
+    if unknown := set(steps) - STEPS.keys():
+        raise ValueError(f"{', '.join(sorted(unknown))} is no step of maintenance: {', '.join(STEPS)}")
     with _only_one(postgres), contextlib.closing(open_lake(lake_settings, postgres)) as lake:
         lake.execute(f"SET ducklake_target_file_size = '{lake_settings.target_file_mib}MiB'")
         work = _Work(lake, lake_settings, postgres, retention, is_dry_run)
         before = measure(lake, lake_settings.data_path)
-        for name, run in STEPS.items():
+        for name, run in ((name, run) for name, run in STEPS.items() if not steps or name in steps):
             on_begin(name)
             started = time.monotonic()
             work.left = []
@@ -173,18 +177,17 @@ def _sizes_on_disk(data_path: Path) -> Iterator[int]:
 @contextlib.contextmanager
 def _only_one(postgres: PostgresSettings) -> Iterator[None]:
     """Holds the maintenance lock. It ends with its connection, also when the process is killed."""
-    with contextlib.closing(connect(postgres, postgres.database_lake)) as connection:
-        with connection.cursor() as cursor:
-            if not try_lock(cursor, MAINTENANCE_LOCK):
-                raise AlreadyUnderWay("Another process maintains this lake")
+    with locked(postgres, MAINTENANCE_LOCK, wait=False) as is_ours:
+        if not is_ours:
+            raise AlreadyUnderWay("Another process maintains this lake")
         yield
 
 
-def _sort_staging(work: _Work) -> int:
-    found = [table for schema, table in work.tables() if schema == "staging" and table in SORTED_BY]
+def _sort(work: _Work) -> int:
+    found = [table for table in work.tables() if table in SORTED_BY]
     for table in found if not work.is_dry_run else ():
         with contextlib.suppress(duckdb.TransactionException, duckdb.CatalogException):  # the next run's
-            sort_by(work.lake, "staging", table, SORTED_BY[table])
+            sort_by(work.lake, *table, SORTED_BY[table])
     return len(found)
 
 
@@ -324,7 +327,7 @@ def _refuse_live(work: _Work, orphans: set[str]) -> None:
 
 
 STEPS: dict[str, Callable[[_Work], int]] = {
-    "sort": _sort_staging,
+    "sort": _sort,
     "delete raw rows": _delete_raw,
     "flush": _flush,
     "rewrite": _rewrite,

@@ -7,6 +7,7 @@ decided before: by evidence, disclosure and quality.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -28,8 +29,10 @@ from services.runtime.settings import PostgresSettings, ReaderSettings
 KEPT_RELEASES = 20
 """So many of the newest releases keep their schemas; what was published can be looked up for that long."""
 
-LOCK_TIMEOUT = "30s"
+LOCK_SECONDS = 30.0
 """A reader's long query holds a view; rather than queue everybody behind us, give up and try again later."""
+
+LOCK_PAUSE_SECONDS = 0.02
 
 RELEASES = """
 CREATE TABLE IF NOT EXISTS evidence.releases (
@@ -37,8 +40,19 @@ CREATE TABLE IF NOT EXISTS evidence.releases (
   released_at timestamptz NOT NULL DEFAULT now(),
   lake_snapshot bigint NOT NULL,
   code_version text NOT NULL,
-  row_counts jsonb NOT NULL
-)
+  row_counts jsonb NOT NULL,
+  inputs_erased boolean NOT NULL DEFAULT false
+);
+DO $$
+BEGIN
+  -- A list of before anything could be erased. Without the question each release would wait for readers.
+  IF NOT EXISTS (
+    SELECT FROM information_schema.columns
+    WHERE (table_schema, table_name, column_name) = ('evidence', 'releases', 'inputs_erased')
+  ) THEN
+    ALTER TABLE evidence.releases ADD COLUMN inputs_erased boolean NOT NULL DEFAULT false;
+  END IF;
+END $$
 """
 
 RELEASES_COMMENTS = {
@@ -47,6 +61,8 @@ RELEASES_COMMENTS = {
     "lake_snapshot": "Snapshot of the lake that it was computed from.",
     "code_version": "Version of the code that computed it.",
     "row_counts": "Rows per table, as JSON object.",
+    "inputs_erased": "True: data that it was computed from have been erased since. Its figures stay, and "
+    "cannot be computed again.",
 }
 
 DICTIONARY = """
@@ -67,6 +83,10 @@ DICTIONARY_COMMENTS = {
     "data_type": "Type of the column.",
     "description": "Meaning of the column.",
 }
+
+
+class StillRead(Exception):
+    """Readers have held the published tables for too long."""
 
 
 class NotApproved(Exception):
@@ -92,24 +112,63 @@ class NamedSnapshot:
     released_at: datetime | None
     """None for a candidate."""
     is_there: bool
-    """Whether its tables can still be read, or readers see a row that it has brought."""
+    """Whether its tables can still be read."""
+    inputs_erased: bool = False
+    """Whether data that it was computed from have been erased since."""
+    is_shown: bool = False
+    """Whether readers see a row that it has brought."""
 
 
 def publish(postgres: PostgresSettings, tables: Sequence[PublishedTable], release_id: int) -> Release:
-    """Lets readers see a candidate; repeating it changes nothing. Raises NotApproved, UnknownCandidate."""
+    """Lets readers see a candidate; repeating it changes nothing.
+
+    Raises NotApproved, UnknownCandidate, and StillRead when readers do not let go.
+    """
     with transaction(postgres) as connection:
         source, is_approved = note_of(connection, release_id)
         if not is_approved:
             raise NotApproved(f"Candidate {release_id} has not passed its checks: it cannot be released")
-        _run(connection, sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(LOCK_TIMEOUT)))
+        _lock(connection, [*(table.name for table in tables), "releases"])
         _prepare(connection)
-        for table in tables:
-            _replace_view(connection, table, release_id)
         counts = {table.name: _count(connection, table, release_id) for table in tables}
         _record(connection, release_id, source, counts)
+        kept = _kept(connection)
+        for table in tables:
+            _replace_view(connection, table, release_id, kept)
         _grant(connection, [*(table.name for table in tables), "releases", "data_dictionary"])
-        _drop_old(connection, release_id)
+        _drop_others(connection, kept, below=release_id)
     return Release(release_id, source.lake_snapshot, source.code_version, counts)
+
+
+def _lock(connection: Connection, names: Sequence[str]) -> None:
+    """All published tables at once, or none: whoever has read one sees no other release until its end.
+
+    Waiting for one while holding another would be a deadlock with who reads them in another order, which
+    PostgreSQL ends by failing the reader.
+    """
+    there = [name for name in names if _is_published(connection, name)]
+    deadline = time.monotonic() + LOCK_SECONDS
+    while there and not _try_lock(connection, there):
+        if time.monotonic() > deadline:
+            raise StillRead(f"Readers have held the published tables for {LOCK_SECONDS:.0f} s")
+        time.sleep(LOCK_PAUSE_SECONDS)
+
+
+def _is_published(connection: Connection, name: str) -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT to_regclass(%s) IS NOT NULL", (f"evidence.{name}",))
+        return bool((cursor.fetchone() or (False,))[0])
+
+
+def _try_lock(connection: Connection, names: Sequence[str]) -> bool:
+    listed = sql.SQL(", ").join(sql.SQL("evidence.{}").format(sql.Identifier(name)) for name in names)
+    _run(connection, sql.SQL("SAVEPOINT unlocked"))
+    try:
+        _run(connection, sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE NOWAIT").format(listed))
+    except psycopg2.errors.LockNotAvailable:
+        _run(connection, sql.SQL("ROLLBACK TO SAVEPOINT unlocked"))
+        return False
+    return True
 
 
 def newest_candidate(postgres: PostgresSettings) -> int | None:
@@ -122,25 +181,40 @@ def named_snapshots(postgres: PostgresSettings) -> list[NamedSnapshot]:
     """Snapshots of every release that there was and of every candidate that is there."""
     with transaction(postgres) as connection:
         there = numbers_of_schemas(connection)
-        shown = _shown(connection)
-        released = _released(connection)
-        candidates = {
-            number: (note_of(connection, number)[0].lake_snapshot, None) for number in there - released.keys()
-        }
-    return [
-        NamedSnapshot(number, snapshot, released_at, is_there=number in there | shown)
-        for number, (snapshot, released_at) in (released | candidates).items()
-    ]
+        released = _released(connection, there)
+        candidates = there - {each.release_id for each in released}
+        return [
+            *released,
+            *(
+                NamedSnapshot(number, note_of(connection, number)[0].lake_snapshot, None, is_there=True)
+                for number in candidates
+            ),
+        ]
 
 
-def _released(connection: Connection) -> dict[int, tuple[int, datetime | None]]:
-    """Snapshot and time of each release; none before the first one."""
+def mark_inputs_erased(postgres: PostgresSettings) -> None:
+    """Part of an erasure: what was released before it cannot be computed again."""
+    with transaction(postgres) as connection:
+        _prepare(connection)
+        _run(connection, sql.SQL("UPDATE evidence.releases SET inputs_erased = true WHERE NOT inputs_erased"))
+
+
+def _released(connection: Connection, there: set[int]) -> list[NamedSnapshot]:
+    """None before the first release."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT to_regclass('evidence.releases') IS NOT NULL")
         if not (cursor.fetchone() or (False,))[0]:
-            return {}
-        cursor.execute("SELECT release_id, lake_snapshot, released_at FROM evidence.releases")
-        return {number: (snapshot, released_at) for number, snapshot, released_at in cursor.fetchall()}
+            return []
+        shown = _shown(connection)
+        # By way of JSON: the column comes with the next release.
+        cursor.execute(
+            "SELECT release_id, lake_snapshot, released_at, "
+            "coalesce((to_jsonb(each) ->> 'inputs_erased')::boolean, false) FROM evidence.releases AS each"
+        )
+        return [
+            NamedSnapshot(number, snapshot, released_at, number in there, inputs_erased, number in shown)
+            for number, snapshot, released_at, inputs_erased in cursor.fetchall()
+        ]
 
 
 def _shown(connection: Connection) -> set[int]:
@@ -168,20 +242,49 @@ def _prepare(connection: Connection) -> None:
     _comment(connection, "data_dictionary", "VIEW", words, DICTIONARY_COMMENTS)
 
 
-def _replace_view(connection: Connection, table: PublishedTable, release_id: int) -> None:
+def _replace_view(connection: Connection, table: PublishedTable, release_id: int, kept: set[int]) -> None:
     """Points the view at the release. A view whose columns have changed is made anew."""
-    names = sql.SQL(", ").join(sql.Identifier(column.name) for column in table.columns)
-    source = sql.SQL("SELECT {} FROM {}.{}").format(names, schema_of(release_id), sql.Identifier(table.name))
+    shown = sql.SQL(" UNION ALL ").join(
+        _branch(table, number) for number in _alike(connection, table, release_id, kept)
+    )
     view = sql.SQL("evidence.{}").format(sql.Identifier(table.name))
     _run(connection, sql.SQL("SAVEPOINT view"))
     try:
-        _run(connection, sql.SQL("CREATE OR REPLACE VIEW {} AS {}").format(view, source))
+        _run(connection, sql.SQL("CREATE OR REPLACE VIEW {} AS {}").format(view, shown))
     except psycopg2.errors.InvalidTableDefinition:
         _run(connection, sql.SQL("ROLLBACK TO SAVEPOINT view"))
         _run(connection, sql.SQL("DROP VIEW {}").format(view))
-        _run(connection, sql.SQL("CREATE VIEW {} AS {}").format(view, source))
+        _run(connection, sql.SQL("CREATE VIEW {} AS {}").format(view, shown))
     meanings = {column.name: column.description for column in table.columns}
     _comment(connection, table.name, "VIEW", table.description, meanings)
+
+
+def _branch(table: PublishedTable, release_id: int) -> sql.Composable:
+    """The rows of a release, for whom it is the newest.
+
+    A view's definition is of the moment, also in a transaction that reads everything else as it was when it
+    began: by the list of releases it finds the rows of then. PostgreSQL asks once, and reads one branch.
+    """
+    return sql.SQL("SELECT {} FROM {}.{} WHERE (SELECT max(release_id) FROM evidence.releases) = {}").format(
+        sql.SQL(", ").join(sql.Identifier(column.name) for column in table.columns),
+        schema_of(release_id),
+        sql.Identifier(table.name),
+        sql.Literal(release_id),
+    )
+
+
+def _alike(connection: Connection, table: PublishedTable, release_id: int, kept: set[int]) -> list[int]:
+    """This release and the kept ones of before whose table has the same columns."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT substring(table_schema FROM '^release_([0-9]+)$')::bigint, "
+            "array_agg(column_name || ' ' || data_type ORDER BY column_name) "
+            "FROM information_schema.columns WHERE table_schema ~ '^release_[0-9]+$' AND table_name = %s "
+            "GROUP BY table_schema",
+            (table.name,),
+        )
+        columns = dict(cursor.fetchall())
+    return [number for number in sorted(kept & columns.keys()) if columns[number] == columns[release_id]]
 
 
 def _comment(connection: Connection, name: str, kind: str, description: str, columns: dict[str, str]) -> None:
@@ -224,14 +327,18 @@ def _grant(connection: Connection, names: Sequence[str]) -> None:
             _run(connection, statement.format(sql.Identifier(name), role))
 
 
-def _drop_old(connection: Connection, release_id: int) -> None:
-    """Drops schemas of all but the newest releases, and of candidates that were never released."""
+def _kept(connection: Connection) -> set[int]:
+    """The newest releases."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT release_id FROM evidence.releases ORDER BY release_id DESC LIMIT %s", (KEPT_RELEASES,)
         )
-        kept = {row[0] for row in cursor.fetchall()}
-    for number in sorted(each for each in numbers_of_schemas(connection) - kept if each < release_id):
+        return {row[0] for row in cursor.fetchall()}
+
+
+def _drop_others(connection: Connection, kept: set[int], *, below: int) -> None:
+    """Drops schemas of earlier releases that are not kept, and of candidates that were never released."""
+    for number in sorted(each for each in numbers_of_schemas(connection) - kept if each < below):
         _run(connection, sql.SQL("DROP SCHEMA {} CASCADE").format(schema_of(number)))
 
 

@@ -7,17 +7,16 @@ blocked slice is a further row of the ledger. Rules stand in `suites`; nothing h
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import logging
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING
 
 import duckdb
-import pandas as pd
 
 from pipelines.quality import results
 from pipelines.quality.contract import columns_of
@@ -26,8 +25,11 @@ from pipelines.quality.rules import Suite
 from pipelines.quality.schema import check_schema, columns_in_lake
 from pipelines.quality.suites import RAW_SUITES
 from pipelines.quality.trailing import TRAILING, against_weeks_before
-from services.runtime.postgres import connect
+from services.runtime.postgres import locked
 from services.runtime.settings import PostgresSettings
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 log = logging.getLogger(__name__)
 
@@ -124,6 +126,15 @@ class Judged:
         return "; ".join(broken) or None
 
 
+@dataclass(frozen=True)
+class JudgedDay:
+    """Rows of a raw table that were judged on a day (UTC), of all tenants."""
+
+    day: date
+    rows_passed: int
+    rows_blocked: int
+
+
 def ensure_ledger(lake: duckdb.DuckDBPyConnection) -> None:
     """Creates the table of verdicts. Safe to repeat."""
     lake.execute("CREATE SCHEMA IF NOT EXISTS admission")
@@ -167,7 +178,7 @@ def admit(
     followed by those of the next run.
     """
     suite = RAW_SUITES[raw_table]
-    with _only_one(postgres):
+    with locked(postgres, ADMISSION_LOCK):
         ensure_ledger(lake)
         pending = pending_slices(lake, raw_table)
         if not pending:
@@ -189,6 +200,23 @@ def admit(
     return judged
 
 
+def judged_days(lake: duckdb.DuckDBPyConnection, raw_table: str, count: int) -> list[JudgedDay]:
+    """The newest `count` days with verdicts, oldest first. What an operator decided later is not counted."""
+    rows = lake.execute(
+        """
+        WITH judged AS (
+          FROM admission.slices WHERE raw_table = ?
+          QUALIFY row_number() OVER (PARTITION BY tenant_id, first_landed_seq ORDER BY slice_id) = 1
+        )
+        SELECT checked_at::DATE, coalesce(sum(count_rows) FILTER (verdict = 'passed'), 0)::BIGINT,
+               coalesce(sum(count_rows) FILTER (verdict = 'blocked'), 0)::BIGINT
+        FROM judged GROUP BY 1 ORDER BY 1 DESC LIMIT ?
+        """,
+        [raw_table, count],
+    ).fetchall()
+    return [JudgedDay(*row) for row in reversed(rows)]
+
+
 def has_ledger(lake: duckdb.DuckDBPyConnection) -> bool:
     """Whether anything was ever judged by this version."""
     return "note" in columns_in_lake(lake, "admission", "slices")
@@ -206,7 +234,7 @@ def release(lake: duckdb.DuckDBPyConnection, postgres: PostgresSettings, slice_i
     The new number is what makes staging see it: staging takes slices above the highest it has seen.
     Raises UnknownSlice and BadNote.
     """
-    with _only_one(postgres):
+    with locked(postgres, ADMISSION_LOCK):
         return _decide(lake, slice_id, "passed", ("blocked", "rejected"), note)
 
 
@@ -215,7 +243,7 @@ def reject(lake: duckdb.DuckDBPyConnection, postgres: PostgresSettings, slice_id
 
     A released slice cannot be rejected: what is staged stays. Raises UnknownSlice and BadNote.
     """
-    with _only_one(postgres):
+    with locked(postgres, ADMISSION_LOCK):
         return _decide(lake, slice_id, "rejected", ("blocked",), note)
 
 
@@ -249,18 +277,6 @@ def _decide(
         [number, verdict, datetime.now(UTC), note or None, slice_id],
     )
     return number
-
-
-@contextlib.contextmanager
-def _only_one(postgres: PostgresSettings) -> Iterator[None]:
-    """Holds the admission lock. It ends with its connection, also when the process is killed."""
-    connection = connect(postgres, postgres.database_lake)
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_lock(%s)", (ADMISSION_LOCK,))
-        yield
-    finally:
-        connection.close()
 
 
 def _judge_all(lake: duckdb.DuckDBPyConnection, pending: Sequence[Slice], suite: Suite) -> list[Judged]:

@@ -35,7 +35,7 @@ def sql_of(macro: str, *arguments: str) -> str:
 @cache
 def _template() -> Template:
     """All macros as one template, so that they see one another as they do in dbt."""
-    environment = Environment(autoescape=False)  # noqa: S701  # SQL, not HTML
+    environment = Environment(autoescape=False, extensions=["jinja2.ext.do"])  # noqa: S701  # SQL, not HTML
     environment.globals["adapter"] = _Adapter(lambda: _template().module)
     environment.globals["return"] = lambda value: value
     return environment.from_string("\n".join(path.read_text() for path in sorted(MACROS.glob("*.sql"))))

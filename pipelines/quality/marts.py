@@ -100,30 +100,30 @@ def judge(
     return checked
 
 
-def newest_verdict(postgres: PostgresSettings) -> Verdict:
-    """The verdict on the marts that was recorded last. Raises NotJudged saying what to do."""
+def verdict_of(postgres: PostgresSettings, run_id: str) -> Verdict | None:
+    """The verdict on the marts that this run has made. None: it has made none so far.
+
+    Raises NotJudged when it could not be put down to single tenants.
+    """
     with closing(connect(postgres, postgres.database_published)) as connection, connection.cursor() as cursor:
         cursor.execute(
-            "SELECT run_id, lake_snapshot, count(*) OVER (PARTITION BY run_id) FROM quality.suite_runs "
-            "WHERE stage = %s ORDER BY checked_at DESC LIMIT 1",
-            (STAGE,),
+            "SELECT max(lake_snapshot) FROM quality.suite_runs WHERE stage = %s AND run_id = %s",
+            (STAGE, run_id),
         )
-        found = cursor.fetchone()
-        if found is None or found[2] < len(MARTS):
-            raise NotJudged(
-                "The marts have not been checked: run their checks in Dagster, or build_warehouse."
-            )
+        (snapshot,) = cursor.fetchone() or (None,)
+        if snapshot is None:
+            return None
         cursor.execute(
             "SELECT DISTINCT tenant_id FROM quality.expectation_results "
             "WHERE run_id = %s AND stage = %s AND severity = %s AND NOT success",
-            (found[0], STAGE, BLOCK),
+            (run_id, STAGE, BLOCK),
         )
         held = {row[0] for row in cursor.fetchall()}
     if None in held:
         raise NotJudged(
             "A check of the marts broke, or a mart is not as its contract says: see their red checks."
         )
-    return Verdict(found[0], found[1], frozenset(held))
+    return Verdict(run_id, snapshot, frozenset(held))
 
 
 def look_at(lake: duckdb.DuckDBPyConnection, mart: Mart, days: Days) -> MartChecked:

@@ -146,14 +146,14 @@ def record(postgres: PostgresSettings, run_id: str, reconciliation: Reconciliati
 def _steps() -> Iterator[str]:
     """Temporary tables, each from those before: groups, recomputed, differences, reasons, explained."""
     yield _GROUPS
-    recomputed = sql_of(
-        "group_engagement_rolling", f"({_EVENTS_AS_SEEN})", "intermediate.int_withdrawals_resolved"
-    )
+    recomputed = sql_of("group_engagement_rolling", f"({_EVENTS_AS_SEEN})", f"({_WITHDRAWALS})")
     yield f"CREATE OR REPLACE TEMP TABLE recomputed AS {recomputed}"
     yield f"CREATE OR REPLACE TEMP TABLE differences AS {' UNION ALL '.join(_comparisons())}"
     yield _reasons()
     yield _EXPLAINED
 
+
+_WITHDRAWALS = "SELECT tenant_id, participant_id FROM marts.dim_participant WHERE withdrawn_at IS NOT NULL"
 
 _GROUPS = """
 CREATE OR REPLACE TEMP TABLE groups AS

@@ -14,9 +14,10 @@ from kafka.errors import KafkaError
 from psycopg2.extensions import cursor as Cursor
 
 from services.kafka.client import KafkaUnavailable, admin, consumer
-from services.landing.alarms import ANOTHER_LANDING, Alarms, alarm_of, alarms_of
+from services.landing.alarms import ANOTHER_LANDING, PAUSED, Alarms, alarm_of, alarms_of
 from services.landing.fence import Fenced
 from services.landing.loader import Loader
+from services.landing.pause import LANDING_LOCK, Paused, is_wanted
 from services.landing.raw_tables import ensure_raw_tables
 from services.runtime.heartbeat import beat
 from services.runtime.lake import open_lake
@@ -32,8 +33,7 @@ from services.runtime.settings import (
 )
 
 SERVICE = "landing"
-LANDING_LOCK = 0x6C616E64  # "land"
-PASSING = (Fenced, KafkaUnavailable, PostgresUnavailable, KafkaError, duckdb.Error, psycopg2.Error)
+PASSING = (Fenced, Paused, KafkaUnavailable, PostgresUnavailable, KafkaError, duckdb.Error, psycopg2.Error)
 
 
 def main() -> int:
@@ -65,7 +65,9 @@ def _session(stop: threading.Event, alarms: Alarms) -> None:
 
 def _report(alarms: Alarms, lock: Cursor, loader: Loader) -> None:
     """Tells of a turn that went well; when a part waits, of its figures all the same."""
-    lock.execute("SELECT 1")  # with nothing to land, nobody else would see that PostgreSQL is away
+    # With nothing to land, nobody else would see that PostgreSQL is away.
+    if is_wanted(lock):
+        raise Paused
     alarms.working(alarms_of(loader.plan))
     alarms.record(loader.lake)
     figures = {
@@ -93,7 +95,7 @@ def _only_landing(
     with contextlib.closing(connect(postgres, postgres.database_lake)) as connection:
         cursor = connection.cursor()
         while not stop.is_set() and not try_lock(cursor, LANDING_LOCK):
-            alarms.failed(ANOTHER_LANDING)
+            alarms.failed(PAUSED if is_wanted(cursor) else ANOTHER_LANDING)
             beat(SERVICE, "waiting", alarms=alarms.words())
             stop.wait(RETRY_SECONDS)
         yield None if stop.is_set() else cursor

@@ -17,6 +17,7 @@ import psycopg2
 
 from services.landing.fence import Fenced
 from services.landing.gaps import Cause, Gap, Plan
+from services.landing.pause import Paused
 from services.runtime.postgres import PostgresUnavailable
 
 log = logging.getLogger(__name__)
@@ -45,6 +46,12 @@ ANOTHER_LANDING = Alarm(
     "Another landing writes to this lake; this one waits until the other has ended.",
     "Two are harmless. If the second one is not meant, stop it.",
 )
+PAUSED = Alarm(
+    "paused",
+    "",
+    "Raw tables are landed again (`circles rebuild`): landing waits. Kafka keeps the records.",
+    "Nothing: it goes on by itself within a minute or two.",
+)
 DISK_FULL = Alarm(
     "disk_full",
     "",
@@ -69,6 +76,8 @@ def alarm_of(error: Exception) -> Alarm:
     """What a session's end means to people."""
     if isinstance(error, Fenced):
         return ANOTHER_LANDING
+    if isinstance(error, Paused):
+        return PAUSED
     if isinstance(error, duckdb.Error | psycopg2.Error) and any(each in str(error) for each in _FULL):
         return DISK_FULL
     if isinstance(error, PostgresUnavailable | psycopg2.Error):

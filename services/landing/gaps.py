@@ -15,18 +15,8 @@ from typing import NamedTuple
 import duckdb
 
 from services.kafka.logs import Log, Logs
+from services.kafka.positions import Place, Stand
 from services.kafka.topics import Topic
-
-Place = tuple[str, int]
-"""Topic and partition."""
-
-
-class Stand(NamedTuple):
-    """How far the lake is with a partition. `landed_at` is None when none of its records ever landed."""
-
-    topic_id: str
-    next_offset: int
-    landed_at: datetime | None
 
 
 class Cause(StrEnum):
@@ -113,26 +103,6 @@ def _gap(place: Place, stand: Stand, log: Log) -> Gap:
         min(log.end_offset, max(log.first_offset, stand.next_offset)) if is_same else log.first_offset
     )
     return Gap(*place, stand.topic_id, stand.next_offset, log.topic_id, next_offset, stand.landed_at)
-
-
-def read_stands(lake: duckdb.DuckDBPyConnection) -> dict[Place, Stand]:
-    """How far the lake is: the newest commit of each partition, or the gap that was accepted after it."""
-    rows = lake.execute(
-        """
-        SELECT topic, kafka_partition, arg_max(topic_id, row(landed_seq, is_gap, moment)),
-               arg_max(next_offset, row(landed_seq, is_gap, moment)), max(moment) FILTER (NOT is_gap)
-        FROM (
-          SELECT topic, kafka_partition, topic_id, next_offset, landed_seq,
-                 false AS is_gap, landed_at AS moment
-          FROM raw.landed_offsets
-          UNION ALL
-          SELECT topic, kafka_partition, next_topic_id, next_offset, landed_seq, true, accepted_at
-          FROM raw.landing_gaps
-        )
-        GROUP BY topic, kafka_partition
-        """
-    ).fetchall()
-    return {(topic, partition): Stand(*rest) for topic, partition, *rest in rows}
 
 
 def accept(lake: duckdb.DuckDBPyConnection, gaps: Iterable[Gap]) -> None:

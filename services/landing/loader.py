@@ -24,10 +24,11 @@ from kafka.admin import KafkaAdminClient
 from kafka.errors import LogTruncationError, OffsetOutOfRangeError
 
 from services.kafka.logs import logs, present_topics
+from services.kafka.positions import read_stands
 from services.kafka.topics import Topic, landed_topics, topic
 from services.landing.decode import Record, Unusable, decode
 from services.landing.fence import Fence, Fenced
-from services.landing.gaps import Plan, plan, read_stands
+from services.landing.gaps import Plan, plan
 from services.landing.raw_tables import NEVER_LANDED
 from services.runtime.failures import foreign_record
 from services.runtime.settings import LandingSettings, QuarantineSettings

@@ -36,15 +36,15 @@ class Heartbeat:
 
     @property
     def is_ready(self) -> bool:
-        return self.state == "ready" and self._is_fresh
+        return self.state == "ready" and self.is_fresh
 
     @property
     def is_at_work(self) -> bool:
         """Ready, or waiting with a part of its work only: whoever waits has no figures otherwise."""
-        return self.is_ready or (self.state == "waiting" and bool(self.figures) and self._is_fresh)
+        return self.is_ready or (self.state == "waiting" and bool(self.figures) and self.is_fresh)
 
     @property
-    def _is_fresh(self) -> bool:
+    def is_fresh(self) -> bool:
         return time.time() - self.at < FRESH_SECONDS
 
 

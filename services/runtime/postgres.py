@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
 import psycopg2
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
 from services.runtime.settings import PostgresSettings
 
-__all__ = ["Connection", "PostgresUnavailable", "connect", "try_lock"]
+__all__ = ["Connection", "PostgresUnavailable", "connect", "locked", "try_lock"]
 
 
 class PostgresUnavailable(Exception):
@@ -33,3 +36,15 @@ def try_lock(cursor: Cursor, number: int) -> bool:
     cursor.execute("SELECT pg_try_advisory_lock(%s)", (number,))
     row = cursor.fetchone()
     return row is not None and bool(row[0])
+
+
+@contextmanager
+def locked(settings: PostgresSettings, number: int, *, wait: bool = True) -> Iterator[bool]:
+    """Holds lock `number` of the lake's database for the block, whatever becomes of this process.
+
+    Without `wait` the block may not have it: it is told.
+    """
+    with closing(connect(settings, settings.database_lake)) as connection, connection.cursor() as cursor:
+        if wait:
+            cursor.execute("SELECT pg_advisory_lock(%s)", (number,))
+        yield wait or try_lock(cursor, number)

@@ -8,6 +8,7 @@ module that reads the environment.
 from __future__ import annotations
 
 import os
+from datetime import date
 from pathlib import Path
 from typing import Any, Self
 
@@ -290,10 +291,13 @@ class HealthSettings(_Fragment):
 
 
 class DagsterSettings(_Fragment):
-    """Who is told of failed runs, beside Dagster's page."""
+    """What days the warehouse has, and who is told of failed runs."""
 
     model_config = SettingsConfigDict(env_prefix="CIRCLES_DAGSTER_", extra="ignore", frozen=True)
 
+    first_day: date = date(2026, 1, 1)
+    """The first day on which anything may have landed, in UTC: there the partitions of the warehouse begin.
+    `circles up` writes the day on which it made the data folder."""
     webhook_url: SecretStr | None = None
     """Where failed runs are posted: https, or http on loopback. A secret, as many such addresses are keys."""
     webhook_secret_file: Path | None = None

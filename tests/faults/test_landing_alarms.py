@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from services.landing.__main__ import LANDING_LOCK
+from services.landing.pause import LANDING_LOCK
 from tests.landings import OwnLake, landing_process, own_lake
 from tests.partners import Partner, attended, new_partner
 from tests.stacks import CIRCLES, Stack, wait_until

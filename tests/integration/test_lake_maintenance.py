@@ -478,6 +478,70 @@ def test_dagsters_job_tells_what_it_did(raw: RawLake, lake: duckdb.DuckDBPyConne
     assert [record.data["step"] for record in metadata["steps"].records] == list(STEPS)
 
 
+def test_dagsters_job_does_the_steps_that_are_asked_for(
+    raw: RawLake, lake: duckdb.DuckDBPyConnection
+) -> None:
+    from pipelines.definitions import defs
+
+    land(raw, 3)
+    job = defs.resolve_job_def("maintain_lake")
+
+    def run(**settings: Any) -> dg.ExecuteInProcessResult:
+        return job.execute_in_process(
+            instance=dg.DagsterInstance.ephemeral(),
+            run_config={"ops": {"maintenance__lake": {"config": settings}}},
+            raise_on_error=False,
+        )
+
+    assert run(dry_run=True).success and len(live_files(lake)) == 3
+    assert run(steps=["clean"]).success and len(live_files(lake)) == 3
+    assert not run(steps=["vacuum"]).success and len(live_files(lake)) == 3
+    (made,) = run(steps=["merge"]).asset_materializations_for_node("maintenance__lake")
+    assert len(live_files(lake)) == 1
+    assert isinstance(made.metadata["steps"], dg.TableMetadataValue)
+    assert [each.data["step"] for each in made.metadata["steps"].records] == ["merge"]
+
+
+def test_other_periods_are_tried_before_they_delete_anything(
+    raw: RawLake, lake: duckdb.DuckDBPyConnection
+) -> None:
+    from pipelines.definitions import defs
+
+    land(raw, 2)
+    lake.execute(f"UPDATE {EVENTS} SET landed_at = landed_at - INTERVAL 10 DAY WHERE landed_seq = 1")
+    lake.execute("CREATE SCHEMA staging")
+    lake.execute(
+        "CREATE TABLE staging.stg_participation__events AS "
+        f"SELECT tenant_id, group_ref AS group_id, occurred_at, event_id, body_hash FROM {EVENTS}"
+    )
+    old, snapshots_before = count_of(lake, "landed_seq = 1"), len(snapshots(lake))
+    job = defs.resolve_job_def("retention")
+
+    def run(**settings: Any) -> dict[str, Any]:
+        config = {"ops": {"forget": {"config": settings}}}
+        result = job.execute_in_process(run_config=config, raise_on_error=False)
+        (step,) = [
+            each for each in result.all_node_events if each.is_step_failure or each.is_successful_output
+        ]
+        data: Any = step.event_specific_data
+        if step.is_step_failure:
+            return {"error": data.error.message}
+        return {name: entry.value for name, entry in data.metadata.items()}
+
+    assert run()["delete raw rows (would_go)"] == 0
+    assert run(raw_days="participation_events=5")["delete raw rows (would_go)"] == old > 0
+    assert run(snapshot_hours=0)["expire (would_go)"] > 0
+    assert "raw_days: " in run(raw_days="participation_events=soon", dry_run=False)["error"]
+    assert count_of(lake, "landed_seq = 1") == old and len(snapshots(lake)) >= snapshots_before
+    assert run(raw_days="participation_events=5", dry_run=False)["delete raw rows (gone)"] == old
+    assert count_of(lake, "landed_seq = 1") == 0 < count_of(lake, "landed_seq = 2")
+
+
+def count_of(lake: duckdb.DuckDBPyConnection, condition: str) -> int:
+    ((count,),) = lake.execute(f"SELECT count(*) FROM {EVENTS} WHERE {condition}").fetchall()
+    return int(count)
+
+
 def test_the_command_shows_each_step(
     raw: RawLake, lake: duckdb.DuckDBPyConnection, capsys: pytest.CaptureFixture[str]
 ) -> None:

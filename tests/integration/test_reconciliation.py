@@ -26,7 +26,7 @@ AT = 20_000 * DAY
 READ_AT = datetime(2026, 1, 1, tzinfo=UTC)
 
 TABLES = """
-CREATE SCHEMA raw; CREATE SCHEMA staging; CREATE SCHEMA intermediate;
+CREATE SCHEMA raw; CREATE SCHEMA staging; CREATE SCHEMA marts;
 CREATE TABLE staging.stg_participation__events AS SELECT * FROM staged;
 CREATE TABLE raw.participation_events AS
   SELECT tenant_id, group_id AS group_ref, event_id, 1 AS body_hash, topic_id, kafka_partition, kafka_offset,
@@ -38,7 +38,7 @@ CREATE TABLE raw.landing_gaps (topic_id VARCHAR, kafka_partition INTEGER, first_
 CREATE TABLE raw.outcome_events (
   tenant_id VARCHAR, participant_ref VARCHAR, event_id VARCHAR, kind VARCHAR, received_at TIMESTAMPTZ);
 CREATE TABLE staging.stg_outcomes__identities (tenant_id VARCHAR, event_id VARCHAR);
-CREATE TABLE intermediate.int_withdrawals_resolved (tenant_id VARCHAR, participant_id VARCHAR);
+CREATE TABLE marts.dim_participant (tenant_id VARCHAR, participant_id VARCHAR, withdrawn_at TIMESTAMPTZ);
 """
 
 
@@ -55,7 +55,7 @@ def fill(lake: duckdb.DuckDBPyConnection, groups: Collection[Group]) -> None:
     lake.execute(TABLES)
     withdrawn = {(group.tenant, who) for group in groups for who in group.withdrawn}
     for row in withdrawn:
-        lake.execute("INSERT INTO intermediate.int_withdrawals_resolved VALUES (?, ?)", row)
+        lake.execute("INSERT INTO marts.dim_participant VALUES (?, ?, now())", row)
 
 
 def live(groups: Collection[Group], *, offset: int = 10**6) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from circles.outcomes.v1 import outcome_service_pb2 as messages
 from circles.outcomes.v1.outcome_event_pb2 import OutcomeEvent
 from circles.outcomes.v1.outcome_service_pb2_grpc import OutcomeServiceStub
 
+from pipelines.defs.resources import Lake
 from services.ingestion.pseudonyms import Pseudonymiser
 from services.kafka.client import producer
 from services.runtime.settings import IngestionSettings, KafkaSettings
@@ -128,6 +129,33 @@ def test_what_the_gateway_said_of_an_event_is_kept(stack: Stack) -> None:
         partner.tenant_id,
     )
     assert len(places) == 1
+
+
+def test_dagsters_job_sends_nothing_unless_it_is_told_to(stack: Stack) -> None:
+    from pipelines.defs.operations.replay import replay_failed_events
+
+    def run(**settings: Any) -> Any:
+        config = {"ops": {"replay": {"config": {"tenant": partner.tenant_id, **settings}}}}
+        result = replay_failed_events.execute_in_process(
+            run_config=config, resources={"lake": Lake()}, raise_on_error=False
+        )
+        (step,) = [
+            each for each in result.all_node_events if each.is_step_failure or each.is_successful_output
+        ]
+        return step.event_specific_data
+
+    partner, scale = new_partner(stack, "replay-job"), f"scale-{uuid.uuid4().hex[:8]}"
+    assert post(partner, answered(scale)) == [common.EVENT_STATUS_DEFERRED]
+    wait_until(lambda: landed(partner.tenant_id, "failed_events") == 1, "the deferred event")
+    make_known(stack, scale)
+    assert run().metadata["would_be_replayed"].value == 1
+    assert run(until="2026-01-01").metadata["would_be_replayed"].value == 0
+    assert "since: 'May' is not a time" in run(since="May").error.message
+    assert "the first body" in run(reason="CONFLICT", dry_run=False).error.message
+    wait_until_quiet()
+    assert landed(partner.tenant_id, "outcome_events") == 0
+    assert run(dry_run=False).metadata["replayed"].value == 1
+    wait_until(lambda: landed(partner.tenant_id, "outcome_events") == 1, "the replayed event")
 
 
 def test_other_reasons_are_refused_with_the_reason_why(stack: Stack) -> None:

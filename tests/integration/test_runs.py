@@ -215,12 +215,15 @@ def test_one_run_works_at_a_time_fails_twice_at_most_and_ends(instance: dg.Dagst
 
 
 def test_a_schedule_starts_no_second_run_of_its_job(instance: dg.DagsterInstance) -> None:
+    from pipelines.definitions import defs
     from pipelines.defs.automation.schedules import daily_build, health_look, hourly_maintenance
 
     run = create_run_for_test(instance, job_name="check_health", status=dg.DagsterRunStatus.STARTED)
     try:
         for schedule, count in ((health_look, 0), (daily_build, 1), (hourly_maintenance, 1)):
-            with dg.build_schedule_context(instance=instance) as context:
+            with dg.build_schedule_context(
+                instance=instance, repository_def=defs.get_repository_def()
+            ) as context:
                 assert len(schedule.evaluate_tick(context).run_requests or []) == count
     finally:
         instance.delete_run(run.run_id)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tests.partners import Partner
-from tests.soak import engagement, fuzz, kills
+from tests.soak import engagement, fuzz, kills, warehouse
 from tests.soak.progress import Campaign, Progress, carry_on
 from tests.soak.results import record
 from tests.soak.running import CannotRun, running, stack_of
@@ -21,13 +21,14 @@ CAMPAIGNS: dict[str, tuple[Callable[[Partner, Path, Progress], Campaign], Sequen
     "fuzz": (fuzz.Fuzz, fuzz.WITHOUT),
     "kills": (kills.Kills, kills.WITHOUT),
     "engagement": (engagement.EngagementKills, engagement.WITHOUT),
+    "warehouse": (warehouse.WarehouseKills, warehouse.WITHOUT),
 }
 
 
 def main() -> int:
     """1: something was found; 2: it could not run; 130: broken off."""
     options = _options()
-    goals = {"fuzz": options.minutes * 60, "kills": options.kills, "engagement": options.kills}
+    goals = dict.fromkeys(CAMPAIGNS, options.kills) | {"fuzz": options.minutes * 60}
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: stacks are ended
     try:
         findings = [_run(name, goals[name], options.fresh) for name in options.campaign or CAMPAIGNS]

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from services.ingestion.envelopes import partition_of
+from tests.benchmarks import bounds
 from tests.benchmarks.engagement import records, table
 from tests.benchmarks.engagement.freshness import FreshFigures
 from tests.benchmarks.engagement.process import Sample
@@ -136,12 +137,12 @@ def test_figures_of_state_are_judged() -> None:
     found = table.state_figures(figures, groups=10_000, participants=100_000)
     verdicts = {line.figure: line.verdict for line in found if line.verdict}
     assert verdicts == {"peak RSS": "FAILS", TOUCH_TIMES.figure: "FAILS", REBUILD.figure: "holds"}
-    assert len(table.failed_figures(found)) == 2
+    assert len(bounds.failed(found)) == 2
     assert figures.touch.microseconds_per_group == pytest.approx(800)
 
 
 def test_a_row_that_never_came_is_not_forgotten() -> None:
     fresh = FreshFigures(100, 100, (*[0.5] * 18, *[math.inf] * 2))
     assert (fresh.p50, fresh.p95) == (0.5, math.inf)
-    assert table.failed_figures(table.fresh_figures(fresh))
-    assert not table.failed_figures(table.fresh_figures(FreshFigures(100, 100, (*[0.5] * 19, math.inf))))
+    assert bounds.failed(table.fresh_figures(fresh))
+    assert not bounds.failed(table.fresh_figures(FreshFigures(100, 100, (*[0.5] * 19, math.inf))))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import dagster as dg
 
 JOBS = ("build_warehouse", "reconcile_live", "maintain_lake")
-HEAVY = ("great_expectations", "matplotlib", "dbt.cli")
+HEAVY = ("great_expectations", "matplotlib", "dbt.cli", "scipy", "pandas", "numba")
 
 
 @pytest.fixture(scope="module")
@@ -57,10 +57,28 @@ def test_the_release_comes_from_every_topic(definitions: dg.Definitions) -> None
         upstream |= ahead
         ahead = {parent for key in ahead for parent in graph.get(key).parent_keys} - upstream
     assert {key.path[0] for key in upstream} == {
-        "topic", "raw", "admission", "staging", "intermediate", "marts", "evidence", "publication",
+        "service", "topic", "raw", "admission", "staging", "intermediate", "marts", "evidence", "publication",
     }  # fmt: skip
     topics = {key.path[1] for key in upstream if key.path[0] == "topic"}
     assert topics >= {"participation-events", "outcome-events", "study-events"}
+
+
+def test_services_stand_between_the_topics_that_the_registry_gives_them(definitions: dg.Definitions) -> None:
+    from pipelines.defs.streaming.assets import SERVICES, service_key, topic_key
+    from services.kafka.topics import topics
+
+    graph = definitions.resolve_asset_graph()
+    folders = {f"services/{name}" for name in SERVICES}
+    for topic in topics().values():
+        assert folders >= {each for each in topic.producers if each.startswith("services/")}
+        parents, children = (
+            getattr(graph.get(topic_key(topic.name)), f"{way}_keys") for way in ("parent", "child")
+        )
+        assert parents == {service_key(each.removeprefix("services/")) for each in topic.producers}
+        readers = {each for each in topic.consumers if each in folders and each not in topic.producers}
+        assert {key for key in children if key.path[0] == "service"} == {
+            service_key(each.removeprefix("services/")) for each in readers
+        }
 
 
 def test_every_asset_is_in_one_job(definitions: dg.Definitions) -> None:
@@ -87,7 +105,7 @@ def test_each_job_has_its_own_checks(definitions: dg.Definitions) -> None:
 def test_every_rule_is_a_check_and_evidence_waits_for_verdicts_and_its_own_rules(
     definitions: dg.Definitions,
 ) -> None:
-    from pipelines.defs.evidence.assets import rules_of
+    from pipelines.builds.evidence import rules_of
     from pipelines.defs.marts.checks import HAS_VERDICT
     from pipelines.evidence.rows import TABLES
     from pipelines.quality.rules import BLOCK

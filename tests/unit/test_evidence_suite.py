@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from pipelines.defs.evidence.assets import suite_of
+from pipelines.builds.evidence import suite_of
 from pipelines.evidence.rows import CONTROLLED_COMPARISON, GROUP_ENGAGEMENT
 from pipelines.quality.expectations import check
 from pipelines.quality.rules import BLOCK

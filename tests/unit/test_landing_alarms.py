@@ -15,14 +15,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kafka.errors import KafkaTimeoutError
 
-from infra.cli import figures, status
+from infra.cli import status
 from infra.local.supervision import State
 from services.kafka.client import KafkaUnavailable
 from services.kafka.logs import Log
+from services.kafka.positions import Stand, landed, read_stands
 from services.kafka.topics import Topic, topics
 from services.landing.alarms import DISK_FULL, KAFKA_AWAY, POSTGRES_AWAY, Alarms, alarm_of, alarms_of
 from services.landing.fence import Fenced
-from services.landing.gaps import Cause, Stand, accept, plan, read_stands
+from services.landing.gaps import Cause, accept, plan
 from services.landing.raw_tables import ensure_raw_tables
 from services.runtime import heartbeat
 from services.runtime.heartbeat import beat
@@ -156,7 +157,7 @@ def test_status_shows_why_landing_waits_and_the_rest_is_started_all_the_same(hom
 
 def test_the_lag_of_a_topic_that_was_made_anew_is_all_of_it() -> None:
     stands = {("a", 0): Stand("old", 9, NOW), ("b", 0): Stand("id", 4, NOW)}
-    assert figures.landed(stands, {"a": "new", "b": "id"}) == {("b", 0): 4}
+    assert landed(stands, {"a": "new", "b": "id"}) == {("b", 0): 4}
 
 
 def test_operators_can_look_up_every_alarm() -> None:

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from infra.cli.figures import lag
 from infra.local import dagster, jars, processes, stack_env
 from infra.local.errors import StackError, check_disk, check_ports
 from infra.local.kafka import Kafka
@@ -19,6 +18,7 @@ from infra.local.postgres import as_ordinary_user
 from infra.local.stack import stopping_order
 from infra.local.supervision import SOCKET_PATH_LIMIT, Supervisor, configuration
 from infra.provisioning.topics import _check_partitions, differences
+from services.kafka.positions import lag
 from services.kafka.topics import topics
 from services.runtime.settings import KafkaSettings, PostgresSettings, StackSettings
 

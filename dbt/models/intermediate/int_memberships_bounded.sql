@@ -1,3 +1,4 @@
+{% set touched = {'model': 'int_memberships_touched', 'columns': ['tenant_id', 'group_id', 'participant_id']} %}
 {% set acts_of_members = "('session_attended', 'thread_started', 'reply_posted', 'reaction_given', 'thread_read')" %}
 
 with moves as (
@@ -10,7 +11,7 @@ with moves as (
         lead(occurred_at) over (
             partition by tenant_id, group_id, participant_id order by occurred_at, {{ arrival_order() }}
         ) as next_move_at
-    from {{ ref('int_participation_events_kept') }}
+    from {{ of_touched(ref('fct_participation'), touched) }} as events
     where kind in ('member_joined', 'member_left') and participant_id is not null
 ),
 
@@ -23,7 +24,7 @@ stated_spells as (
 
 first_acts as (
     select tenant_id, group_id, participant_id, min(occurred_at) as joined_at
-    from {{ ref('int_participation_events_kept') }}
+    from {{ of_touched(ref('fct_participation'), touched) }} as events
     where
         participant_id is not null
         and kind in {{ acts_of_members }}

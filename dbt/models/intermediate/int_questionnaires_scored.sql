@@ -1,9 +1,14 @@
+{% set touched = {
+    'model': 'int_participants_touched', 'columns': ['tenant_id', 'participant_id'],
+    'where': 'has_changed_outcome or has_changed_consent',
+} %}
+
 with answered as (
     select
         *,
         {{ sum_of_items('items') }} as sum_of_items,
         coalesce({{ count_of_items('items') }}, 0) as count_items
-    from {{ ref('int_outcome_events_kept') }}
+    from {{ of_touched(ref('int_outcome_events_kept'), touched) }} as events
     where kind = 'questionnaire_answered'
 )
 

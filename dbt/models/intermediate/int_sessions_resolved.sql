@@ -1,6 +1,8 @@
+{% set touched = {'model': 'int_groups_touched', 'columns': ['tenant_id', 'group_id']} %}
+
 with mentions as (
     select tenant_id, group_id, session_id, kind, occurred_at, session_minutes
-    from {{ ref('int_participation_events_kept') }}
+    from {{ of_touched(ref('fct_participation'), touched) }} as events
     where kind in ('session_held', 'session_cancelled', 'session_attended') and session_id is not null
 )
 

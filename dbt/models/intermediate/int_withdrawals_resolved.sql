@@ -1,3 +1,5 @@
+{% set touched = {'model': 'int_participants_touched', 'columns': ['tenant_id', 'participant_id']} %}
+
 with statements as (
     select
         tenant_id,
@@ -9,7 +11,7 @@ with statements as (
             partition by tenant_id, participant_id
             order by {{ seconds_of('occurred_at') }} desc, kind desc, {{ arrival_order() }}
         ) as recency
-    from {{ ref('int_outcome_events_kept') }}
+    from {{ of_touched(ref('int_outcome_events_kept'), touched) }} as events
     where kind in ('consent_given', 'consent_withdrawn')
 )
 

@@ -1,10 +1,13 @@
+{% set touched = {'model': 'int_groups_touched', 'columns': ['tenant_id', 'group_id']} %}
+{{ config(unique_key=['tenant_id', 'group_id'], meta={'touched': touched}) }}
+
 with group_events as (
     select
         *,
         row_number() over (
             partition by tenant_id, group_id order by occurred_at, {{ arrival_order() }}
         ) as event_number
-    from {{ ref('int_group_events_kept') }}
+    from {{ of_touched(ref('int_group_events_kept'), touched) }} as events
 ),
 
 -- A change keeps what it does not mention, so each fact has its own latest statement.
@@ -34,7 +37,7 @@ acted as (
         min(data_class) as data_class,
         min(occurred_at) as first_event_at,
         max(occurred_at) as last_event_at
-    from {{ ref('int_participation_events_kept') }}
+    from {{ of_touched(ref('fct_participation'), touched) }} as events
     group by tenant_id, group_id
 )
 

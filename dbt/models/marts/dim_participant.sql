@@ -1,10 +1,13 @@
+{% set touched = {'model': 'int_participants_touched', 'columns': ['tenant_id', 'participant_id']} %}
+{{ config(unique_key=['tenant_id', 'participant_id'], meta={'touched': touched}) }}
+
 with mentions as (
     select tenant_id, participant_id, data_class, occurred_at
-    from {{ ref('int_participation_events_kept') }}
+    from {{ of_touched(ref('fct_participation'), touched) }} as events
     where participant_id is not null
     union all
     select tenant_id, participant_id, data_class, occurred_at
-    from {{ ref('int_outcome_events_kept') }}
+    from {{ of_touched(ref('int_outcome_events_kept'), touched) }} as events
     where participant_id is not null
 ),
 
@@ -33,6 +36,7 @@ select
     case when people.data_class = 'public' then 'published_data' else 'recorded' end as consent_basis,
     people.data_class = 'public' or coalesce(research_consents.is_given, false) as has_research_consent,
     research_consents.stated_at as research_consent_stated_at,
+    withdrawals.withdrawn_at,
     attributes.age_band,
     attributes.gender,
     attributes.employment,
@@ -44,5 +48,7 @@ from people
 left join research_consents
     on people.tenant_id = research_consents.tenant_id
     and people.participant_id = research_consents.participant_id
+left join {{ ref('int_withdrawals_resolved') }} as withdrawals
+    on people.tenant_id = withdrawals.tenant_id and people.participant_id = withdrawals.participant_id
 left join {{ ref('int_attributes_resolved') }} as attributes
     on people.tenant_id = attributes.tenant_id and people.participant_id = attributes.participant_id

@@ -1,5 +1,8 @@
+{% set touched = {'model': 'int_groups_touched', 'columns': ['tenant_id', 'group_id']} %}
+{{ config(unique_key=['tenant_id', 'group_id'], meta={'touched': touched}) }}
+
 with members as (
-    select * from {{ ref('fct_group_membership') }}
+    select * from {{ of_touched(ref('fct_group_membership'), touched) }} as events
 ),
 
 -- Only those who consented to research count in any figure.
@@ -32,14 +35,19 @@ sessions as (
 
 thread_sizes as (
     select
-        tenant_id,
-        group_id,
-        thread_id,
-        count_if(kind = 'thread_started') > 0 as is_started,
-        count_if(kind = 'reply_posted') as count_replies
-    from {{ ref('fct_participation') }}
-    where kind in ('thread_started', 'reply_posted') and thread_id is not null and has_research_consent
-    group by tenant_id, group_id, thread_id
+        events.tenant_id,
+        events.group_id,
+        events.thread_id,
+        count_if(events.kind = 'thread_started') > 0 as is_started,
+        count_if(events.kind = 'reply_posted') as count_replies
+    from {{ of_touched(ref('fct_participation'), touched) }} as events
+    inner join {{ ref('dim_participant') }} as people
+        on events.tenant_id = people.tenant_id and events.participant_id = people.participant_id
+    where
+        events.kind in ('thread_started', 'reply_posted')
+        and events.thread_id is not null
+        and people.has_research_consent
+    group by events.tenant_id, events.group_id, events.thread_id
 ),
 
 threads as (
@@ -70,7 +78,7 @@ select
     coalesce(threads.count_threads_with_reply, 0) as count_threads_with_reply,
     groups.first_event_at,
     groups.last_event_at
-from {{ ref('dim_group') }} as groups
+from {{ of_touched(ref('dim_group'), touched) }} as groups
 left join membership on groups.tenant_id = membership.tenant_id and groups.group_id = membership.group_id
 left join sessions on groups.tenant_id = sessions.tenant_id and groups.group_id = sessions.group_id
 left join threads on groups.tenant_id = threads.tenant_id and groups.group_id = threads.group_id

@@ -1,3 +1,8 @@
+{% set touched = {
+    'model': 'int_participation_events_changed', 'columns': ['tenant_id', 'group_id', 'occurred_on']
+} %}
+{{ config(unique_key=['tenant_id', 'group_id', 'occurred_on'], meta={'touched': touched}) }}
+
 -- Everybody's activity, for operators: not limited to those who consented to research, never published.
 select
     tenant_id,
@@ -16,5 +21,5 @@ select
     cast(count_if(kind = 'session_attended') as bigint) as count_attendances,
     cast(count_if(kind = 'moderation_acted') as bigint) as count_moderation_actions,
     cast(count_if(kind = 'risk_raised') as bigint) as count_risks_raised
-from {{ ref('fct_participation') }}
+from {{ of_touched(ref('fct_participation'), touched) }} as events
 group by tenant_id, group_id, occurred_on

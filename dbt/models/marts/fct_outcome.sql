@@ -1,3 +1,8 @@
+{% set touched = {
+    'model': 'int_participants_touched', 'columns': ['tenant_id', 'participant_id'], 'where': 'has_changed_outcome or has_changed_consent'
+} %}
+{{ config(unique_key=['tenant_id', 'event_id'], meta={'touched': touched}) }}
+
 with scored as (
     select
         *,

@@ -1,8 +1,18 @@
+{% set touched = {
+    'model': 'int_memberships_touched', 'columns': ['tenant_id', 'group_id', 'participant_id']
+} %}
+{{ config(unique_key=['tenant_id', 'group_id', 'participant_id'], meta={'touched': touched}) }}
+
 {% set activities = "('member_joined', 'session_attended', 'thread_started', 'reply_posted', 'reaction_given', 'thread_read', 'moderation_acted')" %}
 
 with activities as (
-    select events.*, coalesce(sessions.is_cancelled, false) as is_cancelled
-    from {{ ref('fct_participation') }} as events
+    select
+        events.*,
+        people.has_research_consent,
+        coalesce(sessions.is_cancelled, false) as is_cancelled
+    from {{ of_touched(ref('fct_participation'), touched) }} as events
+    inner join {{ ref('dim_participant') }} as people
+        on events.tenant_id = people.tenant_id and events.participant_id = people.participant_id
     left join {{ ref('int_sessions_resolved') }} as sessions
         on events.tenant_id = sessions.tenant_id
         and events.group_id = sessions.group_id

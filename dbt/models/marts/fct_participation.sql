@@ -1,15 +1,13 @@
-with events as (
-    select * from {{ ref('int_participation_events_kept') }}
-)
+{% set touched = {'model': 'int_participation_events_changed', 'columns': ['tenant_id', 'event_id']} %}
+{{ config(unique_key=['tenant_id', 'event_id'], meta={'touched': touched}) }}
 
+-- depends_on: {{ ref('int_participation_events_changed') }}
 select
     events.tenant_id,
     events.event_id,
     events.data_class,
     events.group_id,
     events.participant_id,
-    -- False for events about no person, as a session held: they carry no consent and need none.
-    coalesce(people.has_research_consent, false) as has_research_consent,
     events.kind,
     events.occurred_at,
     cast(events.occurred_at at time zone 'UTC' as date) as occurred_on,
@@ -26,7 +24,13 @@ select
     events.leave_reason,
     events.case_id,
     events.risk_kind,
-    events.risk_answer
-from events
-left join {{ ref('dim_participant') }} as people
-    on events.tenant_id = people.tenant_id and events.participant_id = people.participant_id
+    events.risk_answer,
+    events.landed_seq,
+    events.topic_id,
+    events.kafka_partition,
+    events.kafka_offset,
+    events.event_index
+from {{ ref('int_participation_events_kept') }} as events
+{% if is_update() %}
+where {{ is_changed('stg_participation__events', 'events') }}
+{% endif %}

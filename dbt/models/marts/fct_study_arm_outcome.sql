@@ -1,3 +1,5 @@
+{{ config(materialized='table') }}
+
 with allocated as (
     select arms.*, people.has_research_consent
     from {{ ref('int_arms_allocated') }} as arms

@@ -11,13 +11,17 @@ from typing import Any
 
 import dagster as dg
 
+from pipelines.defs.admission.plots import plot_of
+from pipelines.defs.days import DAYS
 from pipelines.defs.landing.assets import raw_key
 from pipelines.defs.resources import Database, Lake
-from pipelines.quality.admission import Judged, admit
+from pipelines.quality.admission import Judged, JudgedDay, admit, judged_days
 from pipelines.quality.rules import BLOCK, Rule
 from pipelines.quality.suites import RAW_SUITES, raw_rules
+from services.runtime.lake import current_snapshot
 
 GROUP = "admission"
+DRAWN_DAYS = 28
 
 
 def admission_key(raw_table: str) -> dg.AssetKey:
@@ -38,27 +42,38 @@ def _asset(raw_table: str) -> dg.AssetsDefinition:
         kinds={"greatexpectations"},
         description=f"Verdicts on slices of raw.{raw_table}: one tenant's rows between two landings.",
         check_specs=[dg.AssetCheckSpec(rule.name, asset=key, description=rule.meaning) for rule in rules],
+        partitions_def=DAYS,
+        # Whatever days are asked for: all that waits is judged.
+        backfill_policy=dg.BackfillPolicy.single_run(),
     )
     def admission(context: dg.AssetExecutionContext, lake: Lake, database: Database) -> dg.MaterializeResult:  # type: ignore[type-arg]
         started = time.monotonic()
         with lake.open() as connection:
             judged = admit(connection, database.settings, raw_table, context.run.run_id)
+            # Where nothing was new, the picture would be that of the last time.
+            days = judged_days(connection, raw_table, DRAWN_DAYS) if judged else []
+            snapshot = current_snapshot(connection)
         return dg.MaterializeResult(
-            metadata=_metadata(judged, time.monotonic() - started),
+            metadata=_metadata(judged, days, snapshot, time.monotonic() - started),
             check_results=[_check(key, rule, judged) for rule in rules],
         )
 
     return admission
 
 
-def _metadata(judged: Sequence[Judged], seconds: float) -> dict[str, Any]:
+def _metadata(
+    judged: Sequence[Judged], days: Sequence[JudgedDay], snapshot: int, seconds: float
+) -> dict[str, Any]:
     verdicts = [each.verdict for each in judged]
+    plot = {"plot": dg.MetadataValue.md(plot_of(days))} if days else {}
     return {
         "dagster/row_count": sum(each.slice.count_rows for each in judged),
         "slices_passed": verdicts.count("passed"),
         "slices_blocked": verdicts.count("blocked"),
         "slices_without_verdict": verdicts.count(None),
+        "lake_snapshot": snapshot,
         "seconds": round(seconds, 2),
+        **plot,
     }
 
 

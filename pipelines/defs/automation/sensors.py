@@ -5,6 +5,7 @@ import duckdb
 
 from pipelines.defs.automation.jobs import build_warehouse
 from pipelines.defs.automation.unfinished import has_unfinished_run
+from pipelines.defs.days import today
 from pipelines.defs.resources import Lake
 from pipelines.quality.admission import newest_pending
 
@@ -32,4 +33,4 @@ def new_data_sensor(context: dg.SensorEvaluationContext, lake: Lake) -> dg.RunRe
         # A slice whose check broke stays pending. It is tried again with the next landing and once a day.
         return dg.SkipReason(f"Landing {newest} has been tried already.")
     context.update_cursor(str(newest))
-    return dg.RunRequest(tags={"circles/landed_seq": str(newest)})
+    return dg.RunRequest(partition_key=today(), tags={"circles/landed_seq": str(newest)})

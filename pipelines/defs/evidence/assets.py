@@ -1,41 +1,25 @@
 """The candidate evidence tables, computed together from one snapshot, each with its blocking checks.
 
-The snapshot is the one that the marts have a verdict for. Of a tenant that breaks a rule there, or here, the
-candidate has what is published already. A candidate that fails a check all the same is kept for a look and
-never released.
+Of a tenant that breaks a rule, in the marts or here, the candidate has what is published already. A candidate
+that fails a check all the same is kept for a look and never released.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
 import dagster as dg
 
-from pipelines.defs.evidence.door import Door
+from pipelines.builds.evidence import Candidate, make_candidate, rules_of
+from pipelines.defs import freshness
+from pipelines.defs.automation.conditions import WHEN_MOVED
 from pipelines.defs.evidence.plots import plot_of
 from pipelines.defs.resources import Database, Lake
-from pipelines.evidence.controlled_comparison import controlled_comparison
-from pipelines.evidence.group_engagement import group_engagement
-from pipelines.evidence.inputs import Inputs, read_inputs
-from pipelines.evidence.protocols import protocols
 from pipelines.evidence.rows import CONTROLLED_COMPARISON, GROUP_ENGAGEMENT, TABLES, Table
-from pipelines.publication.candidate import approve, provenance, write_candidate
-from pipelines.publication.disclosure import control, threshold_of
 from pipelines.quality.expectations import RuleResult
-from pipelines.quality.marts import newest_verdict
-from pipelines.quality.rules import BLOCK, Rule, Suite
-from pipelines.quality.suites.evidence import USUAL, evidence_suite
-from services.runtime.lake import snapshot_of, snapshots
-
-if TYPE_CHECKING:
-    import pandas as pd
+from pipelines.quality.rules import BLOCK
 
 GROUP = "evidence"
-
-BUILDERS: Mapping[str, Callable[[Inputs], "pd.DataFrame"]] = {
-    GROUP_ENGAGEMENT.name: group_engagement,
-    CONTROLLED_COMPARISON.name: controlled_comparison,
-}
 
 MARTS = {
     GROUP_ENGAGEMENT.name: ("fct_group_engagement", "fct_group_membership"),
@@ -48,20 +32,7 @@ def evidence_key(table: str) -> dg.AssetKey:
     return dg.AssetKey(["evidence", table])
 
 
-def suite_of(table: Table) -> Suite:
-    names = [column.name for column in table.columns]
-    studies = [each.study for each in protocols(table.name)]
-    return evidence_suite(table.name, names, table.key, studies=studies, threshold_of=threshold_of)
-
-
-def rules_of(table: Table) -> tuple[Rule, ...]:
-    """All that a table is held against."""
-    return (*suite_of(table).rules, *USUAL.rules)
-
-
 def assets() -> dg.AssetsDefinition:
-    suites = {name: suite_of(table) for name, table in TABLES.items()}
-
     @dg.multi_asset(
         name="evidence",
         specs=[_spec(table) for table in TABLES.values()],
@@ -80,28 +51,12 @@ def assets() -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, lake: Lake, database: Database
     ) -> Iterator[dg.MaterializeResult]:  # type: ignore[type-arg]
         started = time.monotonic()
-        verdict = newest_verdict(database.settings)
-        with lake.open(read_only=True) as connection:
-            snapshot = snapshot_of(snapshots(connection), verdict.lake_snapshot)
-        # What lands or is built meanwhile does not move the ground: all tables are read at one snapshot.
-        with lake.open(snapshot=snapshot) as connection:
-            inputs = read_inputs(connection)
-        frames = {name: control(BUILDERS[name](inputs)) for name in TABLES}
-        release_id = write_candidate(database.settings, [*TABLES.values()], frames, provenance(snapshot))
-        door = Door(database.settings, context.run.run_id, release_id, suites)
-        door.keep_out(verdict.held)
-        door.look()
-        if door.can_do_without_broken():
-            door.keep_out(door.broken())
-            door.look()
-        if door.is_open:
-            approve(database.settings, release_id)
-        for name in TABLES:
+        made = make_candidate(lake.settings, database.settings, context.run.run_id)
+        for name, found in made.results.items():
             yield dg.MaterializeResult(
                 asset_key=evidence_key(name),
-                metadata=_metadata(name, frames[name], release_id, snapshot, time.monotonic() - started)
-                | {"kept_as_published": dg.MetadataValue.json(sorted(door.kept))},
-                check_results=[_check_result(name, each, door) for each in door.first[name]],
+                metadata=_metadata(name, made, time.monotonic() - started),
+                check_results=[_check_result(name, each, made) for each in found],
             )
 
     return evidence
@@ -114,25 +69,27 @@ def _spec(table: Table) -> dg.AssetSpec:
         description=f"{table.description} Candidate: after disclosure control, before release.",
         group_name=GROUP,
         kinds={"python", "postgres"},
+        automation_condition=WHEN_MOVED,
+        freshness_policy=freshness.BUILT,
     )
 
 
-def _metadata(
-    name: str, rows: "pd.DataFrame", release_id: int, snapshot: int, seconds: float
-) -> dict[str, Any]:
+def _metadata(name: str, made: Candidate, seconds: float) -> dict[str, Any]:
+    rows = made.frames[name]
     return {
         "dagster/row_count": len(rows),
         "rows_suppressed": int(rows["suppressed"].sum()),
-        "candidate": release_id,
-        "lake_snapshot": snapshot,
+        "candidate": made.release_id,
+        "kept_as_published": dg.MetadataValue.json(sorted(made.kept)),
+        "lake_snapshot": made.lake_snapshot,
         "seconds": round(seconds, 2),
         "plot": dg.MetadataValue.md(plot_of(name, rows)),
     }
 
 
-def _check_result(table: str, result: RuleResult, door: Door) -> dg.AssetCheckResult:
+def _check_result(table: str, result: RuleResult, made: Candidate) -> dg.AssetCheckResult:
     # What was kept out stops nobody else; an error would.
-    is_error = result.severity == BLOCK and not door.is_open
+    is_error = result.severity == BLOCK and not made.has_passed
     return dg.AssetCheckResult(
         asset_key=evidence_key(table),
         check_name=result.rule,

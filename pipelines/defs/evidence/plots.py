@@ -5,22 +5,20 @@ Each function takes a table after disclosure control and returns Markdown with a
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from pipelines.defs.plots import markdown
+
 if TYPE_CHECKING:
     import pandas as pd
-
-INCHES = (7.0, 3.0)
 
 
 def plot_of(table: str, rows: pd.DataFrame) -> str:
     """Picture of a table; words where it has nothing to draw."""
     shown = rows[~rows["suppressed"].astype(bool) & rows["estimate"].notna()]
     draw = _PLOTS[table]
-    return _markdown(draw, shown) if len(shown) else "Nothing to draw yet."
+    return markdown(lambda axes: draw(axes, shown)) if len(shown) else "Nothing to draw yet."
 
 
 def _attendance(axes: Any, rows: pd.DataFrame) -> None:
@@ -51,14 +49,3 @@ _PLOTS: dict[str, Callable[[Any, pd.DataFrame], None]] = {
     "group_engagement": _attendance,
     "controlled_comparison": _effects,
 }
-
-
-def _markdown(draw: Callable[[Any, pd.DataFrame], None], rows: pd.DataFrame) -> str:
-    # A figure of its own, without pyplot: nothing is kept between runs and no display is looked for.
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=INCHES, layout="constrained")
-    draw(figure.subplots(), rows)
-    png = io.BytesIO()
-    figure.savefig(png, format="png", dpi=80)
-    return f"![plot](data:image/png;base64,{base64.b64encode(png.getvalue()).decode()})"

@@ -13,8 +13,9 @@ from typing import Any
 import dagster as dg
 import duckdb
 
-from pipelines.defs.landing.assets import raw_key, topic_key
+from pipelines.defs.landing.assets import raw_key
 from pipelines.defs.resources import Database, Lake
+from pipelines.defs.streaming.assets import topic_key
 from pipelines.quality import health
 from pipelines.quality.expectations import RuleResult
 from pipelines.quality.results import Checked, crashed, record

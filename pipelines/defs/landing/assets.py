@@ -1,4 +1,4 @@
-"""Topics and raw tables. `services.landing` fills them outside Dagster, so they are observed, not made."""
+"""Raw tables. `services.landing` fills them outside Dagster, so they are told of, not made."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from pipelines.defs import freshness
+from pipelines.defs.days import DAYS
+from pipelines.defs.streaming.assets import service_key, topic_key
 from services.kafka.topics import landed_topics
 
 GROUP = "landing"
-
-
-def topic_key(name: str) -> dg.AssetKey:
-    return dg.AssetKey(["topic", name])
 
 
 def raw_key(raw_table: str) -> dg.AssetKey:
@@ -20,15 +19,14 @@ def raw_key(raw_table: str) -> dg.AssetKey:
 
 
 def specs() -> Iterator[dg.AssetSpec]:
-    """A topic and its raw table, for each topic that is landed."""
+    """The raw table of each topic that is landed, by day of landing as its files are."""
     for topic in landed_topics():
         yield dg.AssetSpec(
-            topic_key(topic.name), description=topic.description, group_name=GROUP, kinds={"kafka"}
-        )
-        yield dg.AssetSpec(
             raw_key(str(topic.raw_table)),
-            deps=[topic_key(topic.name)],
+            deps=[topic_key(topic.name), service_key("landing")],
             description=f"Rows of {topic.name}, landed with their offsets in one transaction.",
             group_name=GROUP,
             kinds={"ducklake"},
+            partitions_def=DAYS,
+            freshness_policy=freshness.LANDED,
         )

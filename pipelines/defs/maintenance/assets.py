@@ -7,33 +7,56 @@ from collections.abc import Sequence
 from typing import Any
 
 import dagster as dg
+from pydantic import Field
 
+from pipelines.defs import freshness
 from pipelines.defs.resources import Database, Lake
-from pipelines.maintenance.maintenance import UNITS, AlreadyUnderWay, Step, maintain
+from pipelines.maintenance.maintenance import STEPS, UNITS, AlreadyUnderWay, Step, maintain
+from services.runtime.lake import current_snapshot
 from services.runtime.settings import RetentionSettings
 
 GROUP = "maintenance"
 MAINTENANCE = dg.AssetKey(["maintenance", "lake"])
 
 
+class Upkeep(dg.Config):
+    """As it stands: all steps, as every hour."""
+
+    steps: list[str] = Field(default=[], description=f"Only these of: {', '.join(STEPS)}. None: all of them.")
+    dry_run: bool = Field(default=False, description="Only count what would be deleted or expire.")
+
+
 @dg.asset(
     key=MAINTENANCE,
     group_name=GROUP,
     kinds={"ducklake"},
+    freshness_policy=freshness.KEPT_IN_ORDER,
     description="The lake with small files merged, old snapshots expired, and what nothing names deleted.",
 )
 def lake_maintenance(
-    context: dg.AssetExecutionContext, lake: Lake, database: Database
+    context: dg.AssetExecutionContext, config: Upkeep, lake: Lake, database: Database
 ) -> dg.MaterializeResult:  # type: ignore[type-arg]
     steps = []
     try:
-        for step in maintain(lake.settings, database.settings, RetentionSettings.load()):
+        for step in maintain(
+            lake.settings,
+            database.settings,
+            RetentionSettings.load(),
+            is_dry_run=config.dry_run,
+            steps=config.steps,
+        ):
             context.log.info("%s: %d %s, %.1f s", step.name, step.count, UNITS[step.name], step.seconds)
             steps.append(step)
     except AlreadyUnderWay:
         # Somebody runs `circles maintain`: what there was to do, that does.
         return dg.MaterializeResult(metadata={"skipped": "another maintenance is under way"})
-    return dg.MaterializeResult(metadata=_metadata(steps))
+    except ValueError as error:
+        raise dg.Failure(f"{error}. Nothing was done.", allow_retries=False) from error
+    with lake.open(read_only=True) as connection:
+        snapshot = current_snapshot(connection)
+    return dg.MaterializeResult(
+        metadata={**_metadata(steps), "lake_snapshot": snapshot, "dry_run": config.dry_run}
+    )
 
 
 def _metadata(steps: Sequence[Step]) -> dict[str, Any]:
@@ -48,8 +71,13 @@ def _metadata(steps: Sequence[Step]) -> dict[str, Any]:
         "seconds": round(sum(step.seconds for step in steps), 2),
         "left_for_next_run": sum(len(step.left) for step in steps),
         **{f"{step.name} ({UNITS[step.name]})": step.count for step in steps},
-        "steps": dg.MetadataValue.table([_record(step) for step in steps]),
+        "steps": dg.MetadataValue.table(records(steps)),
     }
+
+
+def records(steps: Sequence[Step]) -> list[dg.TableRecord]:
+    """A row for each step."""
+    return [_record(step) for step in steps]
 
 
 def _record(step: Step) -> dg.TableRecord:

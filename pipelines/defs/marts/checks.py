@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import dagster as dg
 
+from pipelines.builds.one import building
 from pipelines.defs.resources import Database, Lake
 from pipelines.quality.expectations import RuleResult
 from pipelines.quality.marts import MartChecked, judge
@@ -39,7 +40,7 @@ def _specs() -> Iterator[dg.AssetCheckSpec]:
 def checks(
     context: dg.AssetCheckExecutionContext, lake: Lake, database: Database
 ) -> Iterator[dg.AssetCheckResult]:
-    with lake.open(read_only=True) as connection:
+    with building(database.settings), lake.open(read_only=True) as connection:
         snapshot = current_snapshot(connection)
     with lake.open(snapshot=snapshot) as connection:
         checked = judge(connection, snapshot, database.settings, context.run.run_id)

@@ -4,7 +4,6 @@ What is compared, and what explains a difference, stands in `pipelines.quality.r
 """
 
 import time
-from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
@@ -12,25 +11,16 @@ from typing import Any
 import dagster as dg
 import duckdb
 
-from pipelines.defs.landing.assets import topic_key
+from pipelines.defs import freshness
+from pipelines.defs.automation.conditions import HOURLY_WHEN_MOVED
 from pipelines.defs.resources import Database, Lake
+from pipelines.defs.streaming.assets import LIVE
 from pipelines.quality.reconciliation import Reconciliation, read_live, reconcile, record
 from services.runtime.lake import current_snapshot
 
 GROUP = "reconciliation"
-LIVE = dg.AssetKey(["live", "group_engagement"])
 RECONCILIATION = dg.AssetKey(["reconciliation", "live_reconciliation"])
 CHECK = "live_figures_equal_their_recomputation"
-
-
-def specs() -> Iterator[dg.AssetSpec]:
-    yield dg.AssetSpec(
-        LIVE,
-        deps=[topic_key("participation-events"), topic_key("outcome-events")],
-        description="Rolling figures of each group, seconds old, by services/engagement and services/live.",
-        group_name=GROUP,
-        kinds={"postgres"},
-    )
 
 
 @dg.asset(
@@ -39,10 +29,12 @@ def specs() -> Iterator[dg.AssetSpec]:
         LIVE,
         dg.AssetKey(["staging", "stg_participation__events"]),
         dg.AssetKey(["staging", "stg_participation__identities"]),
-        dg.AssetKey(["intermediate", "int_withdrawals_resolved"]),
+        dg.AssetKey(["marts", "dim_participant"]),
     ],
     group_name=GROUP,
     kinds={"postgres"},
+    automation_condition=HOURLY_WHEN_MOVED,
+    freshness_policy=freshness.BUILT,
     description="Each live figure against its recomputation from the lake: table live.reconciliation.",
     check_specs=[dg.AssetCheckSpec(CHECK, asset=RECONCILIATION)],
 )
@@ -50,27 +42,32 @@ def live_reconciliation(
     context: dg.AssetExecutionContext, lake: Lake, database: Database
 ) -> dg.MaterializeResult:  # type: ignore[type-arg]
     started = time.monotonic()
-    result = _compared(lake, database)
+    result, snapshot = _compared(lake, database)
     if result.count_unexplained:
         # What the stream heard a moment before it was read may not have landed: only what stays counts.
-        result = _compared(lake, database)
+        result, snapshot = _compared(lake, database)
     record(database.settings, context.run.run_id, result)
     return dg.MaterializeResult(
-        metadata={**_metadata(result), "seconds": round(time.monotonic() - started, 2)},
+        metadata={
+            **_metadata(result),
+            "lake_snapshot": snapshot,
+            "seconds": round(time.monotonic() - started, 2),
+        },
         check_results=[_check(result)],
     )
 
 
-def _compared(lake: Lake, database: Database) -> Reconciliation:
+def _compared(lake: Lake, database: Database) -> tuple[Reconciliation, int]:
+    """The comparison and the snapshot of the lake that it was made with."""
     read_at = datetime.now(UTC)
     live = read_live(database.settings)
-    if not live.num_rows:
-        return Reconciliation(read_at)
     with lake.open(read_only=True) as connection:
         snapshot = current_snapshot(connection)
+    if not live.num_rows:
+        return Reconciliation(read_at), snapshot
     try:
         with lake.open(snapshot=snapshot) as connection:
-            return reconcile(connection, live, read_at)
+            return reconcile(connection, live, read_at), snapshot
     except duckdb.CatalogException as error:
         raise dg.Failure("Nothing has been staged yet: run build_warehouse first.") from error
 

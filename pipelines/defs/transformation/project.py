@@ -1,4 +1,5 @@
-"""Where the dbt project is, what it gets from our settings, and its manifest, built before Dagster loads it.
+"""Where the dbt project is, what it gets from our settings, its manifest, built before Dagster loads it, and
+how everything in it is computed anew. Knows no Dagster.
 
 What the models do stands in `dbt/`.
 """
@@ -6,13 +7,17 @@ What the models do stands in `dbt/`.
 from __future__ import annotations
 
 import fcntl
+import hashlib
+import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from services.runtime.lake import install_extensions
 from services.runtime.settings import LakeSettings, PostgresSettings, home
@@ -36,11 +41,20 @@ def environment() -> dict[str, str]:
         "CIRCLES_DBT_EXTENSION_DIRECTORY": str(lake.extension_directory),
         "CIRCLES_DBT_THREADS": str(lake.threads),
         "CIRCLES_DBT_MEMORY_LIMIT": lake.memory_limit,
+        "CIRCLES_DBT_DEFINITION": definition(),
         "DBT_PROFILES_DIR": str(PROJECT),
         "DBT_TARGET_PATH": str(target()),
         "DBT_LOG_PATH": str(target() / "logs"),
         "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
     }
+
+
+def definition() -> str:
+    """A fingerprint of the models and macros. Marts that were built from another one are computed anew."""
+    digest = hashlib.sha256()
+    for path in sorted(path for folder in ("models", "macros") for path in (PROJECT / folder).rglob("*.sql")):
+        digest.update(path.relative_to(PROJECT).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
 
 
 def prepare() -> None:
@@ -61,19 +75,63 @@ def manifest() -> Path:
     return path
 
 
+class BuildFailed(Exception):
+    """dbt ended with errors, or rows broke its tests."""
+
+
+def build_anew(on_progress: Callable[[int, int], None]) -> int:
+    """Computes every table of the project from raw rows, whatever is there, and asks its tests.
+
+    A table is put in the earlier one's place by one commit. Returns how many models and tests there were;
+    `on_progress` is told of how many are done. Raises BuildFailed.
+    """
+    install_extensions(LakeSettings.load().extension_directory)
+    folder = target() / "anew"
+    # Unit tests are about the SQL, not about the data.
+    options = ["build", "--full-refresh", "--exclude-resource-type", "unit_test", "--log-format", "json"]
+    count, failed, others = 0, [], []
+    with _dbt(
+        *options, "--target-path", str(folder), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as dbt:
+        for line in dbt.stdout or ():
+            result = _result(line)
+            if result is None:
+                others.append(line)
+                continue
+            count += 1
+            on_progress(count, result.get("total") or result["num_models"])
+            if result["status"] in ("error", "fail", "skipped"):
+                failed.append(f"{result['node_info']['node_name']}: {result['status']}")
+    if dbt.returncode != 0:
+        raise BuildFailed("; ".join(failed) or f"dbt ended with {dbt.returncode}: {''.join(others[-3:])}")
+    # Kept when dbt failed: its log and the compiled SQL tell why.
+    shutil.rmtree(folder, ignore_errors=True)
+    return count
+
+
+def _result(line: str) -> Mapping[str, Any] | None:
+    """What dbt logs when a model or a test is done."""
+    if not line.startswith("{"):
+        return None
+    entry = json.loads(line)
+    is_result = entry["info"]["name"] in ("LogModelResult", "LogTestResult")
+    result: Mapping[str, Any] = entry["data"]
+    return result if is_result else None
+
+
+def _dbt(*arguments: str, **options: Any) -> subprocess.Popen[str]:
+    inherited = os.environ  # noqa: TID251  # a child process needs PATH and the like
+    return subprocess.Popen(
+        [str(DBT), *arguments], cwd=PROJECT, env={**inherited, **environment()}, text=True, **options
+    )
+
+
 def _parse() -> None:
     """Raises RuntimeError with dbt's own words."""
-    inherited = os.environ  # noqa: TID251  # a child process needs PATH and the like
-    parsed = subprocess.run(
-        [str(DBT), "--quiet", "parse"],
-        cwd=PROJECT,
-        env={**inherited, **environment()},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    with _dbt("--quiet", "parse", stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as parsed:
+        words, _ = parsed.communicate()
     if parsed.returncode != 0:
-        raise RuntimeError(f"dbt cannot parse {PROJECT}:\n{parsed.stdout}{parsed.stderr}")
+        raise RuntimeError(f"dbt cannot parse {PROJECT}:\n{words}")
 
 
 def _last_change() -> float:

@@ -12,18 +12,18 @@ import importlib.metadata
 import os
 import platform
 import re
-import subprocess
 import sys
 from dataclasses import dataclass, field
 
 from confluent_kafka import KafkaException
 
+from tests.benchmarks import bounds
 from tests.benchmarks.engagement import freshness, state, table, throughput
 from tests.benchmarks.engagement.machine import processor
 from tests.benchmarks.engagement.process import WorkerFailed
 from tests.benchmarks.engagement.records import FOLDER, record_files
 from tests.benchmarks.engagement.rows import FRESHNESS, OURS, STATE, Row, in_measuring_order, rows
-from tests.benchmarks.engagement.servers import REPOSITORY, REQUIREMENTS, Bench, CannotRun, bench
+from tests.benchmarks.engagement.servers import REPOSITORY, REQUIREMENTS, Bench, CannotRun, bench, commit
 from tests.benchmarks.engagement.throughput import Figures
 from tests.benchmarks.engagement.workload import Scale
 
@@ -43,7 +43,7 @@ class Found:
     """What a run has measured so far."""
 
     rows: dict[Row, Figures] = field(default_factory=dict)
-    figures: list[table.Line] = field(default_factory=list)
+    figures: list[bounds.Line] = field(default_factory=list)
     troubles: list[str] = field(default_factory=list)
     """Of rows that are no figures in the table."""
 
@@ -109,9 +109,9 @@ def _run(wanted: set[str], options: argparse.Namespace) -> tuple[list[str], list
     if found.rows:
         report += [*table.lines(found.rows), "", *(f"{each}\n" for each in table.notes(found.rows))]
     if found.figures:
-        report += [*table.figure_lines(found.figures), ""]
+        report += [*bounds.lines(found.figures), ""]
     report += [f"{each}\n" for each in found.troubles]
-    failures = [*table.failures(found.rows), *table.failed_figures(found.figures), *found.troubles]
+    failures = [*table.failures(found.rows), *bounds.failed(found.figures), *found.troubles]
     return report, failures
 
 
@@ -189,7 +189,7 @@ def _conditions(
     before, after = (" ".join(f"{each:.1f}" for each in load) for load in (load_before, os.getloadavg()))
     others = [figures.others_cores for figures in found.rows.values() if figures.is_sound] or [0.0]
     return [
-        f"* {datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC, commit {_commit()}; "
+        f"* {datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC, commit {commit()}; "
         f"medians of {options.rounds} rounds",
         f"* Python {platform.python_version()}, {packages}; Quix Streams {_pinned('quixstreams')}; "
         f"Kafka {_kafka_version()}",
@@ -199,11 +199,6 @@ def _conditions(
         f"* {GROUPS:,} groups of 2 tenants, {PARTICIPANTS:,} people, {HOURS} hours; 3 % of the events late "
         "by up to 26 hours, 1 % told twice",
     ]
-
-
-def _commit() -> str:
-    command = ["git", "describe", "--always", "--dirty= with changes"]
-    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def _kafka_version() -> str:

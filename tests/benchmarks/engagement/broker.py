@@ -25,7 +25,7 @@ class Broker:
     """A client of the run's own Kafka."""
 
     def __init__(self, settings: KafkaSettings) -> None:
-        self._options: dict[str, str | int | float | bool] = {
+        self.options: dict[str, str | int | float | bool] = {
             "bootstrap.servers": settings.bootstrap,
             "security.protocol": settings.security_protocol,
             "sasl.mechanism": settings.sasl_mechanism,
@@ -33,7 +33,7 @@ class Broker:
             "sasl.password": settings.password.get_secret_value(),
             "log_level": 0,  # what goes wrong is raised
         }
-        self._admin = AdminClient(self._options)
+        self._admin = AdminClient(self.options)
 
     def make(self, topic: str, partitions: int) -> None:
         self._settle(self._admin.create_topics([NewTopic(topic, partitions, 1)]))
@@ -61,17 +61,17 @@ class Broker:
 
     def write(self, topic: str, records: Iterable[Record]) -> Offsets:
         """Writes them as fast as Kafka takes them. Returns where each partition now ends."""
-        writer = Writer(self._options, topic, linger_ms=20)
+        writer = Writer(self.options, topic, linger_ms=20)
         for record in records:
             writer.put(record)
         return writer.close()
 
     def writer(self, topic: str) -> Writer:
         """For records that are to arrive at once."""
-        return Writer(self._options, topic, linger_ms=1)
+        return Writer(self.options, topic, linger_ms=1)
 
     def progress(self, group: str, topic: str) -> Progress:
-        return Progress(Consumer(self._options | {"group.id": group}), topic)
+        return Progress(Consumer(self.options | {"group.id": group}), topic)
 
     @staticmethod
     def _settle(asked: Mapping[str, object]) -> None:

@@ -64,6 +64,17 @@ class Worker:
             time.sleep(SAMPLE_SECONDS)
         return self.sample()
 
+    def finished(self, seconds: float) -> str:
+        """Its last words when it has ended well by itself. Raises WorkerFailed when it does not."""
+        end = time.monotonic() + seconds
+        while self.process.poll() is None and time.monotonic() < end:
+            with contextlib.suppress(WorkerFailed):
+                self.sample()
+            time.sleep(SAMPLE_SECONDS)
+        if self.process.poll() != 0:
+            raise WorkerFailed(f"{self.name} ended with {self.process.poll()}: {self.last_words()}")
+        return self.last_words()
+
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
         """It does nothing meanwhile; for seconds only, or its group expels it."""

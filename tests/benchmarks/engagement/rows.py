@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tests.benchmarks.bounds import Bound
+
 OURS, FAUST, QUIX, QUIX_JSON = "ours", "bare-faust", "quix-envelope", "quix-json"
 STATE, FRESHNESS = "state", "freshness"
 
@@ -50,19 +52,6 @@ class Must:
         if self.limit is None:
             return "below the aim"
         return "holds" if times >= self.limit else "FAILS"
-
-
-@dataclass(frozen=True)
-class Bound:
-    """A limit on one figure that is not compared with anybody's."""
-
-    figure: str
-    limit: float
-    unit: str
-    at_least: bool = False
-
-    def holds(self, value: float) -> bool:
-        return value >= self.limit if self.at_least else value <= self.limit
 
 
 def rows() -> list[Row]:

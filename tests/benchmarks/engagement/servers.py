@@ -25,6 +25,7 @@ from tests.benchmarks.engagement.peers import bare_faust
 from tests.benchmarks.engagement.process import Worker
 from tests.benchmarks.engagement.records import FOLDER, TOPIC
 from tests.benchmarks.engagement.rows import FAUST, OURS, QUIX, QUIX_JSON
+from tests.benchmarks.peer_environments import CannotInstall, python_of
 from tests.stacks import SERVERS_ONLY, Stack, bare_environment
 
 REPOSITORY = FOLDER.parents[2]
@@ -134,23 +135,10 @@ class Bench:
 
 
 def quix_python() -> Path:
-    """The interpreter of the environment that has Quix; it is made when there is none for these pins."""
-    python, stamp = QUIX_HOME / "bin" / "python", QUIX_HOME / "installed"
-    wanted = REQUIREMENTS.read_text()
-    if stamp.exists() and stamp.read_text() == wanted:
-        return python
-    _install([sys.executable, "-m", "venv", "--clear", str(QUIX_HOME)])
-    _install([str(python), "-m", "pip", "install", "--quiet", "--requirement", str(REQUIREMENTS)])
-    stubs = f"{REPOSITORY}\n{REPOSITORY / 'protos' / 'gen'}\n"
-    (next(QUIX_HOME.glob("lib/python*/site-packages")) / "circles.pth").write_text(stubs)
-    stamp.write_text(wanted)
-    return python
-
-
-def _install(command: list[str]) -> None:
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    if result.returncode != 0:
-        raise process.WorkerFailed(f"Quix Streams cannot be installed: {result.stderr.strip()[-300:]}")
+    try:
+        return python_of("Quix Streams", REQUIREMENTS, QUIX_HOME)
+    except CannotInstall as reason:
+        raise process.WorkerFailed(str(reason)) from reason
 
 
 @contextlib.contextmanager
@@ -164,3 +152,9 @@ def bench() -> Iterator[Bench]:
         if result.returncode != 0:
             raise CannotRun(f"circles up failed:\n{result.stdout[-2000:]}\n{result.stderr[-4000:]}")
         yield Bench(stack, Path(folder), ending)
+
+
+def commit() -> str:
+    """What is measured."""
+    command = ["git", "describe", "--always", "--dirty= with changes"]
+    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False).stdout.strip()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
+from tests.benchmarks.bounds import Line, judged
 from tests.benchmarks.engagement.freshness import FreshFigures
 from tests.benchmarks.engagement.rows import (
     FAUST,
@@ -16,7 +16,6 @@ from tests.benchmarks.engagement.rows import (
     QUIX_JSON,
     REBUILD,
     TOUCH_TIMES,
-    Bound,
     Must,
     Row,
     faust_rows,
@@ -48,28 +47,14 @@ HEADINGS = (
     *("worker", "envelope", "events", "events/CPU-s", "× Quix", "× Faust"),
     *("must", "aim", "verdict", "events/s", "peak MiB"),
 )
-FIGURE_HEADINGS = ("figure", "value", "must", "verdict")
-TEXT_COLUMNS = {"worker", "verdict", "figure"}
+TEXT_COLUMNS = {"worker", "verdict"}
 MIB = 1024 * 1024
-
-
-class Line(NamedTuple):
-    """One figure of our worker alone."""
-
-    figure: str
-    value: str
-    must: str = ""
-    verdict: str = ""
 
 
 def lines(measured: Measured) -> list[str]:
     return aligned(
         HEADINGS, [_cells(row, figures, measured) for row, figures in measured.items()], TEXT_COLUMNS
     )
-
-
-def figure_lines(found: Sequence[Line]) -> list[str]:
-    return aligned(FIGURE_HEADINGS, found, TEXT_COLUMNS)
 
 
 def failures(measured: Measured) -> list[str]:
@@ -82,10 +67,6 @@ def failures(measured: Measured) -> list[str]:
         ),
         *troubles({row: figures for row, figures in measured.items() if row.worker == OURS}),
     ]
-
-
-def failed_figures(found: Sequence[Line]) -> list[str]:
-    return [f"{each.figure}: {each.value}, must be {each.must}" for each in found if each.verdict == "FAILS"]
 
 
 def troubles(measured: Measured) -> list[str]:
@@ -109,11 +90,11 @@ def state_figures(figures: StateFigures, groups: int, participants: int) -> list
     return [
         Line("state", f"{figures.events:,} events, {groups:,} groups, {participants:,} people"),
         Line("RSS when all is applied", f"{figures.rss_bytes / MIB:,.0f} MiB"),
-        _judged(PEAK_RSS, figures.peak_rss_bytes / MIB),
+        judged(PEAK_RSS, figures.peak_rss_bytes / MIB),
         Line(f"{large.events:,} further events in {large.groups:,} groups", _cost(large)),
         Line("the same on a small state", _cost(figures.touch_small)),
-        _judged(TOUCH_TIMES, figures.touch_times),
-        _judged(REBUILD, figures.from_state_rate),
+        judged(TOUCH_TIMES, figures.touch_times),
+        judged(REBUILD, figures.from_state_rate),
         Line("the same in seconds", f"{figures.from_state_seconds:.1f} s"),
         Line("restart on a small state", f"{figures.from_small_state_seconds:.1f} s"),
         Line("rebuild from the input alone", f"{figures.from_nothing_rate:,.0f} events/s"),
@@ -130,7 +111,7 @@ def fresh_figures(figures: FreshFigures) -> list[Line]:
         Line("freshness: half of the capacity", f"{figures.events_per_second:,.0f} events/s"),
         Line("sent", f"{figures.sent_per_second:,.0f} events/s, {len(figures.seconds)} envelopes watched"),
         Line("send to row, p50", f"{figures.p50:.2f} s"),
-        _judged(FRESH_P95, figures.p95),
+        judged(FRESH_P95, figures.p95),
     ]
 
 
@@ -175,17 +156,6 @@ def _verdict(must: Must, measured: Measured) -> str:
 
 def _is_there(row: Row, measured: Measured) -> bool:
     return row in measured and measured[row].is_sound
-
-
-def _judged(bound: Bound, value: float) -> Line:
-    sign = "≥" if bound.at_least else "≤"
-    digits = 2 if bound.limit < 100 else 0
-    return Line(
-        bound.figure,
-        f"{value:,.{digits}f} {bound.unit}",
-        f"{sign} {bound.limit:,g} {bound.unit}",
-        "holds" if bound.holds(value) else "FAILS",
-    )
 
 
 def _limit(times: float | None) -> str:

@@ -1,0 +1,147 @@
+{#
+  What a build looks at. `marts.fct_build` tells how far the last complete build had read each table of staging
+  events, and from which definition of the project. A build after it is an update: the tables
+  `int_*_changed` and `int_*_touched` name what the slices since then concern, and each mart replaces the rows of
+  what was touched in one commit. Without a last build of this definition everything is computed anew.
+
+  An update may be repeated, and may find its work half done: to replace the same rows twice changes nothing.
+#}
+
+{# The fingerprint of the project, from whoever starts dbt. #}
+{% macro definition() -%}
+    {{ return(env_var('CIRCLES_DBT_DEFINITION', '')) }}
+{%- endmacro %}
+
+{# `{table of staging events: highest slice_id}` of the last complete build of this definition, or none. #}
+{% macro last_build() -%}
+    {% if not execute or flags.FULL_REFRESH %}{{ return(none) }}{% endif %}
+    {% set builds = adapter.get_relation(target.database, 'marts', 'fct_build') %}
+    {% if builds is none %}{{ return(none) }}{% endif %}
+    {% set found = run_query(
+        "select staging_table, through_slice_id from " ~ builds ~ " where definition = '" ~ definition() ~ "'"
+    ) %}
+    {% if not found.rows %}{{ return(none) }}{% endif %}
+    {{ return(dict(zip(found.columns[0].values(), found.columns[1].values()))) }}
+{%- endmacro %}
+
+{# Whether this build goes on from a last one. #}
+{% macro is_update() -%}
+    {{ return(last_build() is not none) }}
+{%- endmacro %}
+
+{#
+  Condition on the events of a staging table: staged since the last build, or landed on the days of the variables
+  `recompute_landed_from` and `recompute_landed_to` (both included, UTC). Numbers, not a subquery: files whose
+  slices are older are not opened. Nothing has changed in a build that computes everything anyway.
+#}
+{% macro is_changed(staging_table, alias) -%}
+    {% set builds = last_build() %}
+    {% if builds is none %}
+    false
+    {% else %}
+    (
+        {{ alias }}.slice_id > {{ builds.get(staging_table, 0) }}
+        {% if var('recompute_landed_from', none) %}
+        or cast({{ alias }}.landed_at at time zone 'UTC' as date)
+        between date '{{ var('recompute_landed_from') }}' and date '{{ var('recompute_landed_to') }}'
+        {% endif %}
+    )
+    {% endif %}
+{%- endmacro %}
+
+{#
+  What is touched: distinct values of `columns` in `model`, rows of `where` only. `touched` is a mapping of these,
+  written once in a mart and read by its SQL, by the replacement of its rows and by its tests. The latter two find
+  the model by name: where they are compiled, dbt knows no `ref`.
+#}
+{% macro touched_keys(touched, relation=none) -%}
+    select distinct {{ touched.columns | join(', ') }}
+    from {{ relation or adapter.get_relation(target.database, 'intermediate', touched.model) }}
+    {{ 'where ' ~ touched.where if touched.where }}
+{%- endmacro %}
+
+{# Of a relation, in an update: the rows that are touched. `touched.model` becomes a dependency. #}
+{% macro of_touched(relation, touched) -%}
+    {# A unit test knows its inputs only, and is no update. #}
+    {% set dependency = ref(touched.model) if model.resource_type != 'unit_test' %}
+    {% if is_update() -%}
+    (
+        select events.*
+        from {{ relation }} as events
+        inner join ({{ touched_keys(touched, dependency) }}) as touched
+            on {{ equal(touched.columns, 'events', 'touched') }}
+    )
+    {%- else -%}
+    {{ relation }}
+    {%- endif %}
+{%- endmacro %}
+
+{# The columns of two relations are equal. #}
+{% macro equal(columns, one, other) -%}
+    {% for column in columns %}{{ one }}.{{ column }} = {{ other }}.{{ column }}{{ ' and ' if not loop.last }}{% endfor %}
+{%- endmacro %}
+
+{# Incremental strategy `touched`: the rows of what is touched are replaced, in one commit. #}
+{% macro get_incremental_touched_sql(arguments) -%}
+    {{ return(adapter.dispatch('replace_touched')(arguments)) }}
+{%- endmacro %}
+
+{% macro duckdb__replace_touched(arguments) -%}
+    {% set columns = get_quoted_csv(arguments.dest_columns | map(attribute='name')) %}
+    {% set touched = config.require('meta').touched %}
+    delete from {{ arguments.target_relation }} as target
+    {% if is_update() %}
+    using ({{ touched_keys(touched) }}) as touched
+    where {{ equal(touched.columns, 'target', 'touched') }}
+    {% endif %};
+    insert into {{ arguments.target_relation }} ({{ columns }}) (select {{ columns }} from {{ arguments.temp_relation }})
+{%- endmacro %}
+
+{# Two statements would be two commits. Rows that are gone come as rows of nothing but their key. #}
+{% macro trino__replace_touched(arguments) -%}
+    {% set touched = config.require('meta').touched %}
+    {% set names = arguments.dest_columns | map(attribute='name') | list %}
+    merge into {{ arguments.target_relation }} as target
+    using (
+        select {{ names | join(', ') }}, true as is_there from {{ arguments.temp_relation }}
+        union all
+        select
+            {% for name in names %}
+            {{ 'present.' ~ name if name in arguments.unique_key else 'null' }} as {{ name }},
+            {% endfor %}
+            false as is_there
+        from {{ arguments.target_relation }} as present
+        {% if is_update() %}
+        inner join ({{ touched_keys(touched) }}) as touched on {{ equal(touched.columns, 'present', 'touched') }}
+        {% endif %}
+        left join {{ arguments.temp_relation }} as computed
+            on {{ equal(arguments.unique_key, 'present', 'computed') }}
+        where computed.{{ arguments.unique_key[0] }} is null
+    ) as source
+    on {{ equal(arguments.unique_key, 'target', 'source') }}
+    when matched and not source.is_there then delete
+    when matched then update set
+        {% for name in names %}{{ name }} = source.{{ name }}{{ ', ' if not loop.last }}{% endfor %}
+    when not matched and source.is_there then
+        insert ({{ names | join(', ') }})
+        values ({% for name in names %}source.{{ name }}{{ ', ' if not loop.last }}{% endfor %})
+{%- endmacro %}
+
+{# A staging table's events that an update has to look at: new ones, and those that new ones take back. #}
+{% macro changed_events(staging_table) -%}
+    with retractions as (
+        select distinct tenant_id, retracted_event_id
+        from {{ ref(staging_table) }} as events
+        where events.kind = 'event_retracted' and {{ is_changed(staging_table, 'events') }}
+    )
+
+    select events.*
+    from {{ ref(staging_table) }} as events
+    where {{ is_changed(staging_table, 'events') }}
+    union all
+    select events.*
+    from {{ ref(staging_table) }} as events
+    inner join retractions
+        on events.tenant_id = retractions.tenant_id
+        and events.event_id = retractions.retracted_event_id
+{%- endmacro %}

@@ -1,0 +1,34 @@
+{#
+  What the tests of a build look at: `dbt build` tests what it has changed, `dbt test` and a build that computes
+  everything test all rows.
+#}
+{% macro get_where_subquery(relation) -%}
+    {% set conditions = [config.get('where')] if config.get('where') else [] %}
+    {% set tested = (graph.nodes if execute else {}).get(model.attached_node) %}
+    {% if flags.WHICH == 'build' and tested is not none and is_update() %}
+        {% do conditions.append(is_of_this_build(tested)) %}
+    {% endif %}
+    {% do return('(select * from ' ~ relation ~ ' as tested where ' ~ conditions | join(' and ') ~ ') as tested_rows'
+        if conditions else relation) %}
+{%- endmacro %}
+
+{#
+  Condition on rows of `tested`, a node: those that this build has written. Whether a staged event is there a second
+  time, in an older slice, is for `every_acknowledged_event_is_in_one_place` to find.
+#}
+{% macro is_of_this_build(tested) -%}
+    {% set touched = tested.config.meta.touched %}
+    {% if touched %}
+    exists (
+        select 1 from ({{ touched_keys(touched) }}) as touched where {{ equal(touched.columns, 'tested', 'touched') }}
+    )
+    {% else %}
+    {% set staging_table = tested.name | replace('__identities', '__events') %}
+    {{ is_changed(staging_table, 'tested') if staging_table in last_build() else 'true' }}
+    {% endif %}
+{%- endmacro %}
+
+{# In the tests of an update: the last slice of a staging table's events that need not be looked at. Else none. #}
+{% macro slices_before_this_build(staging_table) -%}
+    {{ return(last_build().get(staging_table, 0) if flags.WHICH == 'build' and is_update() else none) }}
+{%- endmacro %}

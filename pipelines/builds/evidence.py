@@ -1,0 +1,100 @@
+"""Evidence from the marts to a candidate that may be released: computed at the snapshot that the marts have a
+verdict for, suppressed where cells are small, written, and held against its rules where it was written.
+
+The formulas are `evidence`'s, the rules `quality`'s, tables and release `publication`'s; whom a candidate
+goes without is `door`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import duckdb
+
+from pipelines.builds.door import Door
+from pipelines.builds.one import building
+from pipelines.evidence.controlled_comparison import controlled_comparison
+from pipelines.evidence.group_engagement import group_engagement
+from pipelines.evidence.inputs import Inputs, read_inputs
+from pipelines.evidence.protocols import protocols
+from pipelines.evidence.rows import CONTROLLED_COMPARISON, GROUP_ENGAGEMENT, TABLES, Table
+from pipelines.publication.candidate import approve, provenance, write_candidate
+from pipelines.publication.disclosure import control, threshold_of
+from pipelines.quality.expectations import RuleResult
+from pipelines.quality.marts import Verdict, judge, verdict_of
+from pipelines.quality.rules import Rule, Suite
+from pipelines.quality.suites.evidence import USUAL, evidence_suite
+from services.runtime.lake import current_snapshot, open_lake
+from services.runtime.settings import LakeSettings, PostgresSettings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+BUILDERS: Mapping[str, Callable[[Inputs], pd.DataFrame]] = {
+    GROUP_ENGAGEMENT.name: group_engagement,
+    CONTROLLED_COMPARISON.name: controlled_comparison,
+}
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A candidate with the results of its rules, by table."""
+
+    release_id: int
+    lake_snapshot: int
+    frames: Mapping[str, pd.DataFrame]
+    results: Mapping[str, list[RuleResult]]
+    """Before anybody was kept out for a rule of evidence."""
+    kept: frozenset[str]
+    """Tenants who are in it as they are published, because a rule is broken of them."""
+    has_passed: bool
+
+
+def suite_of(table: Table) -> Suite:
+    names = [column.name for column in table.columns]
+    studies = [each.study for each in protocols(table.name)]
+    return evidence_suite(table.name, names, table.key, studies=studies, threshold_of=threshold_of)
+
+
+def rules_of(table: Table) -> tuple[Rule, ...]:
+    """All that a table is held against."""
+    return (*suite_of(table).rules, *USUAL.rules)
+
+
+def make_candidate(lake: LakeSettings, postgres: PostgresSettings, run_id: str) -> Candidate:
+    """Computes, writes and checks the tables together; a candidate that has passed is approved.
+
+    A run that has not judged the marts yet judges them now. Raises NotJudged.
+    """
+    with building(postgres):
+        verdict = verdict_of(postgres, run_id) or judge_marts(lake, postgres, run_id)
+        # What lands meanwhile does not move the ground: all tables are read at one snapshot.
+        with open_lake(lake, postgres, snapshot=verdict.lake_snapshot) as connection:
+            frames = computed(connection)
+    release_id = write_candidate(postgres, [*TABLES.values()], frames, provenance(verdict.lake_snapshot))
+    door = Door(postgres, run_id, release_id, {name: suite_of(table) for name, table in TABLES.items()})
+    door.let_in(verdict.held)
+    if door.is_open:
+        approve(postgres, release_id)
+    return Candidate(
+        release_id, verdict.lake_snapshot, frames, door.first, frozenset(door.kept), door.is_open
+    )
+
+
+def judge_marts(lake: LakeSettings, postgres: PostgresSettings, run_id: str) -> Verdict:
+    """Judges the marts as they are now. Raises NotJudged."""
+    with open_lake(lake, postgres, read_only=True) as connection:
+        snapshot = current_snapshot(connection)
+    with open_lake(lake, postgres, snapshot=snapshot) as connection:
+        judge(connection, snapshot, postgres, run_id)
+    verdict = verdict_of(postgres, run_id)
+    assert verdict is not None  # noqa: S101  # it was recorded just now
+    return verdict
+
+
+def computed(lake: duckdb.DuckDBPyConnection) -> dict[str, pd.DataFrame]:
+    """The tables as they may be shown, from the marts of this lake."""
+    inputs = read_inputs(lake)
+    return {name: control(BUILDERS[name](inputs)) for name in TABLES}

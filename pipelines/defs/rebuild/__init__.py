@@ -1,0 +1,1 @@
+"""Everything downstream of the raw tables once more, as a job."""

@@ -1,0 +1,35 @@
+"""kill -9 in the middle of a build: nothing lost, nothing doubled, no run left over, no half-made release.
+
+Here rather than in `tests/faults`, because Dagster runs already. The long form is `make soak`.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from services.simulator.community import Community
+from tests.builds import Reader, count_places, kill_process_of, processes_of, wait_until_built
+from tests.kills import kill
+from tests.partners import new_partner, wait_until_quiet
+from tests.stacks import Stack, wait_until
+
+pytestmark = [pytest.mark.stack, pytest.mark.dagster, pytest.mark.timeout(900)]
+
+
+def test_kills_in_a_build_lose_nothing_and_show_nobody_a_half(stack: Stack) -> None:
+    """dbt is killed, and while its run is tried again the landing and PostgreSQL."""
+    partner = new_partner(stack, "killed-building")
+    events = list(Community(7, 2_000).events())
+    assert stack.up().returncode == 0
+    with Reader() as reader:
+        with partner.client(patience_seconds=120) as client:
+            assert client.post(events).count_acknowledged == len(events)
+        wait_until(lambda: bool(processes_of(stack, "dbt")), "a dbt at work", seconds=300)
+        assert kill_process_of(stack, "dbt")
+        kill(stack, "landing")
+        kill(stack, "postgres")
+        wait_until_quiet()
+        wait_until_built()
+    assert count_places(partner) == {event.event_id: 1 for event in events}
+    assert reader.findings == []
+    assert reader.count_looks > 0

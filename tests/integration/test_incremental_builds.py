@@ -1,0 +1,249 @@
+"""Marts after updates are what a build of everything gives: late, copied, corrected and retracted events,
+consents given and withdrawn, sessions cancelled, groups changed, in communities at random.
+
+dbt alone, on a lake of its own; the stack lends its PostgreSQL server. Slices pass without being judged.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from circles.common.v1.common_pb2 import DATA_CLASS_LIVE, DATA_CLASS_SYNTHETIC
+from circles.outcomes.v1.outcome_event_pb2 import CONSENT_SCOPE_RESEARCH, CONSENT_SCOPE_SERVICE
+from google.protobuf.message import Message
+
+from infra.provisioning.databases import provision
+from pipelines.defs.transformation import project
+from pipelines.quality.admission import ensure_ledger, pending_slices
+from services.runtime.lake import open_lake
+from tests.fakes.histories import group, outcome, participation, registered, retraction_of
+from tests.fakes.raw_lake import RawLake
+from tests.stacks import Stack
+
+pytestmark = pytest.mark.stack
+
+START = datetime(2024, 1, 1, tzinfo=UTC)
+TENANTS = {"north": DATA_CLASS_LIVE, "south": DATA_CLASS_SYNTHETIC}
+RAW_TABLES = ("participation_events", "outcome_events", "group_events", "study_events")
+UNTOUCHED = "group-of-nobody-new"
+WRONG = 999
+Event = tuple[str, str, Any]
+"""Tenant, raw table, event."""
+Marts = dict[str, Counter[tuple[Any, ...]]]
+
+
+class Community:
+    """What two partners post, at random; it remembers, so that it can repeat, correct and take back."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng = random.Random(seed)
+        self.count = 0
+        self.posted: list[Event] = []
+
+    def events(self, count: int) -> Iterator[Event]:
+        for _ in range(count):
+            made = self._again() if self.posted and self.rng.random() < 0.2 else self._new()
+            self.posted.append(made)
+            yield made
+
+    def _again(self) -> Event:
+        tenant, raw_table, event = self.rng.choice(self.posted)
+        match self.rng.randrange(3):
+            case 0:
+                return tenant, raw_table, event
+            case 1:
+                other = type(event)()
+                other.CopyFrom(event)
+                other.occurred_at.seconds += 60
+                return tenant, raw_table, other
+            case _:
+                return tenant, raw_table, retraction_of(event)
+
+    def _new(self) -> Event:
+        tenant = self.rng.choice([*TENANTS])
+        match self.rng.randrange(10):
+            case 0:
+                return tenant, "group_events", self._group()
+            case 1:
+                return tenant, "study_events", registered(f"study-{self.rng.randrange(3)}")
+            case 2 | 3 | 4:
+                return tenant, "outcome_events", self._outcome()
+            case _:
+                return tenant, "participation_events", self._participation()
+
+    def _at(self) -> datetime:
+        return START + timedelta(seconds=self.rng.randrange(60 * 86400))
+
+    def _name(self) -> str:
+        self.count += 1
+        return f"event-{self.count}"
+
+    def _group(self) -> Message:
+        made = group(f"group-{self.rng.randrange(6)}", self._at())
+        made.event_id = participation(self._name(), at=START, group="g").event_id
+        made.group_registered.facts.capacity = self.rng.randrange(5, 50)
+        return made
+
+    def _outcome(self) -> Message:
+        study, scope = (
+            f"study-{self.rng.randrange(3)}",
+            self.rng.choice([CONSENT_SCOPE_RESEARCH, CONSENT_SCOPE_SERVICE]),
+        )
+        answered = {
+            "instrument": "phq-9", "instrument_version": "1", "total": float(self.rng.randrange(28)),
+            "study_code": study, "time_point": self.rng.choice(["baseline", "month-2"]),
+        }  # fmt: skip
+        kinds: list[dict[str, Any]] = [
+            {"questionnaire_answered": answered},
+            {"consent_given": {"scope": scope}},
+            {"consent_withdrawn": {"scope": scope}},
+            {"arm_allocated": {"study_code": study, "arm": self.rng.choice(["group", "usual"])}},
+        ]
+        return outcome(self._name(), at=self._at(), participant=self._person(), **self.rng.choice(kinds))
+
+    def _person(self) -> str:
+        return f"person-{self.rng.randrange(15)}"
+
+    def _participation(self) -> Message:
+        session, thread = (
+            {"session_ref": f"session-{self.rng.randrange(8)}"},
+            f"thread-{self.rng.randrange(8)}",
+        )
+        act, other = f"act-{self.rng.randrange(40)}", f"act-{self.rng.randrange(40)}"
+        kinds: list[dict[str, Any]] = [
+            {"member_joined": {}},
+            {"member_left": {}},
+            {"session_held": session},
+            {"session_cancelled": session},
+            {"session_attended": {**session, "minutes": 30}},
+            {"thread_started": {"thread_ref": thread, "act_ref": act}},
+            {"reply_posted": {"thread_ref": thread, "act_ref": act, "in_reply_to_act_ref": other}},
+            {"thread_read": {"thread_ref": thread}},
+        ]
+        kind = self.rng.choice(kinds)
+        is_of_nobody = "session_held" in kind or "session_cancelled" in kind
+        return participation(
+            self._name(), at=self._at(), group=f"group-{self.rng.randrange(6)}",
+            participant="" if is_of_nobody else self._person(), **kind,
+        )  # fmt: skip
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _own_lake(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CIRCLES_POSTGRES_DATABASE_LAKE", "updates_test_lake")
+        patch.setenv("CIRCLES_POSTGRES_DATABASE_PUBLISHED", "updates_test_published")
+        patch.setenv("CIRCLES_LAKE_DATA_PATH", str(tmp_path_factory.mktemp("lake")))
+        provision()
+        project.prepare()
+        yield
+
+
+def _land(events: Iterator[Event]) -> None:
+    by_place: dict[tuple[str, str], list[Message]] = {}
+    for tenant, raw_table, event in events:
+        by_place.setdefault((tenant, raw_table), []).append(event)
+    with closing(open_lake()) as lake:
+        raw = RawLake(lake)
+        for (tenant, raw_table), some in by_place.items():
+            raw.land(raw_table, some, tenant=tenant, data_class=TENANTS[tenant])
+        _pass_all(lake)
+
+
+def _pass_all(lake: Any) -> None:
+    ensure_ledger(lake)
+    found = [each for raw_table in RAW_TABLES for each in pending_slices(lake, raw_table)]
+    (last,) = lake.execute("SELECT coalesce(max(slice_id), 0) FROM admission.slices").fetchone()
+    for number, each in enumerate(found, last + 1):
+        lake.execute(
+            "INSERT INTO admission.slices VALUES (?, ?, ?, ?, ?, ?, 'passed', NULL, 'none', now(), NULL)",
+            [
+                number,
+                each.raw_table,
+                each.tenant_id,
+                each.first_landed_seq,
+                each.last_landed_seq,
+                each.count_rows,
+            ],
+        )
+
+
+def _build(*arguments: str, definition: str = "") -> None:
+    inherited = os.environ  # noqa: TID251  # a child process needs PATH and the like
+    environment = {**inherited, **project.environment()}
+    if definition:
+        environment["CIRCLES_DBT_DEFINITION"] = definition
+    command = [str(project.DBT), "run", *arguments]
+    done = subprocess.run(
+        command, cwd=project.PROJECT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout[-4000:]
+
+
+def _marts() -> Marts:
+    """Rows of each mart, floating-point numbers to 12 significant digits."""
+    with closing(open_lake(read_only=True)) as lake:
+        names = sorted(path.stem for path in (project.PROJECT / "models" / "marts").glob("*.sql"))
+        return {
+            name: Counter(
+                tuple(float(f"{value:.11e}") if isinstance(value, float) else value for value in row)
+                for row in lake.execute(f"SELECT * FROM marts.{name}").fetchall()
+            )
+            for name in names
+            if name != "fct_build"
+        }
+
+
+def _lake(statement: str) -> list[tuple[Any, ...]]:
+    with closing(open_lake()) as lake:
+        return lake.execute(statement).fetchall()
+
+
+@pytest.fixture(scope="module")
+def updated() -> Marts:
+    """Marts after a first build, an update that was broken off before its end, and another."""
+    community = Community(seed=20261128)
+    _land(community.events(250))
+    joined = participation("quiet", at=START, group=UNTOUCHED, participant="quiet", member_joined={})
+    _land(iter([("north", "participation_events", joined)]))
+    _build()
+    _land(community.events(40))
+    _build("--exclude", "fct_build", "fct_group_membership+")
+    _land(community.events(40))
+    _build()
+    return _marts()
+
+
+def test_updates_give_what_a_build_of_everything_gives(updated: Marts) -> None:
+    assert all(updated.values())
+    _spoil()
+    # As a new release of the models would: the marts that stand there are filled anew, not dropped.
+    _build(definition="another")
+    for name, rows in _marts().items():
+        assert (updated[name] - rows, rows - updated[name]) == (Counter(), Counter()), name
+
+
+def test_an_update_looks_at_what_is_new_or_asked_for(updated: Marts) -> None:
+    _land(Community(seed=1).events(5))
+    _spoil()
+    _build(definition="another")
+    untouched = (
+        f"SELECT DISTINCT count_events FROM marts.fct_group_engagement_daily WHERE group_id = '{UNTOUCHED}'"
+    )
+    assert _lake(untouched) == [(WRONG,)]
+    today = f"{datetime.now(UTC):%Y-%m-%d}"
+    days = f'{{"recompute_landed_from": "{today}", "recompute_landed_to": "{today}"}}'
+    _build("--vars", days, definition="another")
+    assert _lake("SELECT count(*) FROM marts.fct_group_engagement_daily WHERE count_events = 999") == [(0,)]
+
+
+def _spoil() -> None:
+    _lake(f"UPDATE marts.fct_group_engagement_daily SET count_events = {WRONG}")
