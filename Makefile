@@ -9,7 +9,7 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 SOAK_ARGS ?=
 
-.PHONY: help setup demo up down test bench-ingestion bench-engagement bench-warehouse soak check lint types imports protos protos-release protos-check lock clean
+.PHONY: help setup demo up down test bench-ingestion bench-engagement bench-quality bench-warehouse soak check lint types imports protos protos-release protos-check lock clean
 
 help: ## List the verbs
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) \
@@ -35,6 +35,9 @@ bench-ingestion: setup ## What an acknowledged event costs, beside peers (needs 
 
 bench-engagement: setup ## What rolling figures cost, beside peers (the first time it installs one; BENCH_ARGS=--full)
 	@$(BIN)/python -m tests.benchmarks.engagement $(BENCH_ARGS)
+
+bench-quality: setup ## What the suites of the marts cost (BENCH_ARGS="--events 1000000")
+	@$(BIN)/python -m tests.benchmarks.quality $(BENCH_ARGS)
 
 bench-warehouse: setup ## What lake, builds and questions cost, beside plain DuckDB and dlt (BENCH_ARGS=--quick)
 	@$(BIN)/python -m tests.benchmarks.warehouse $(BENCH_ARGS)

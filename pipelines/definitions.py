@@ -18,6 +18,7 @@ from pipelines.defs.evidence import assets as evidence
 from pipelines.defs.health.checks import checks as health_checks
 from pipelines.defs.landing import assets as landing
 from pipelines.defs.maintenance import assets as maintenance
+from pipelines.defs.marts.checks import checks as mart_checks
 from pipelines.defs.operations.publish import publish_by_hand
 from pipelines.defs.operations.replay import replay_failed_events
 from pipelines.defs.operations.retention import retention
@@ -40,7 +41,7 @@ defs = dg.Definitions(
         reconciliation.live_reconciliation,
         maintenance.lake_maintenance,
     ],
-    asset_checks=[health_checks],
+    asset_checks=[health_checks, mart_checks],
     jobs=[
         build_warehouse,
         reconcile_live,

@@ -84,10 +84,7 @@ def rebuild(
     yield Step("evidence", sum(map(len, made.frames.values())), time.monotonic() - started)
     if not made.has_passed:
         broken = [
-            f"{name}: {each.rule}"
-            for name, found in made.results.items()
-            for each in found
-            if not each.passed
+            f"{name}: {each.rule}" for name, found in made.results.items() for each in found if each.blocks
         ]
         raise CandidateFailed(f"Candidate {made.release_id} breaks {', '.join(broken)}")
     on_begin("release")

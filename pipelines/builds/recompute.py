@@ -6,7 +6,7 @@ Refused where it could not be the same: the snapshot has expired, or something i
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -99,13 +99,31 @@ def recompute(
         raise CannotRecompute(
             f"Data that release {release.release_id} was computed from have been erased since (inputs_erased)"
         )
-    again = _by_key(table, _computed_at(lake, postgres, release.lake_snapshot)[table.name])
+    again = _again(lake, postgres, table, release, published)
     keys = [row] if row is not None else sorted({*published, *again})
     differences = tuple(
         each for key in keys for each in _differences(table, key, published.get(key), again.get(key))
     )
     versions = {str(each["code_version"]) for each in published.values()}
     return Comparison(release, len(keys), differences, ", ".join(sorted(versions)), code_version())
+
+
+def _again(
+    lake: LakeSettings,
+    postgres: PostgresSettings,
+    table: Table,
+    release: NamedSnapshot,
+    published: Mapping[str, dict[Any, Any]],
+) -> dict[str, dict[Any, Any]]:
+    """The rows by key, each from the snapshot that it names: some may have stayed from an earlier one."""
+    snapshot_of_tenant = {each["tenant"]: each["lake_snapshot"] for each in published.values()}
+    again: dict[str, dict[Any, Any]] = {}
+    for snapshot in sorted({release.lake_snapshot, *snapshot_of_tenant.values()}):
+        found = _by_key(table, _computed_at(lake, postgres, snapshot)[table.name])
+        for key, each in found.items():
+            if snapshot_of_tenant.get(each["tenant"], release.lake_snapshot) == snapshot:
+                again[key] = each
+    return again
 
 
 def _computed_at(lake: LakeSettings, postgres: PostgresSettings, snapshot: int) -> dict[str, pd.DataFrame]:

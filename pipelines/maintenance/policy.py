@@ -23,8 +23,9 @@ their table in staging is made anew from all of them."""
 def kept_for_releases(named: Iterable[NamedSnapshot], now: datetime, release_days: int) -> set[int]:
     """Snapshots that somebody may want to compute a release from again.
 
-    Of releases and candidates whose tables are there: every one. Of older releases: the last of each day
-    (UTC) for so many days. A busy lake makes a release every minute, each with its own copy of the marts.
+    Of releases and candidates whose tables are there, or of which readers see a row: every one. Of older
+    releases: the last of each day (UTC) for so many days. A busy lake makes a release every minute, each with
+    its own copy of the marts.
     """
     named = list(named)
     since = now - timedelta(days=release_days)
@@ -32,7 +33,7 @@ def kept_for_releases(named: Iterable[NamedSnapshot], now: datetime, release_day
     for each in sorted(named, key=lambda each: each.release_id):
         if each.released_at is not None and each.released_at >= since:
             last_of_day[each.released_at.astimezone(UTC).date()] = each
-    there = (each for each in named if each.is_there)
+    there = (each for each in named if each.is_there or each.has_shown_rows)
     return {each.lake_snapshot for each in (*there, *last_of_day.values())}
 
 

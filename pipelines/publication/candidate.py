@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -105,14 +105,63 @@ def write_candidate(
 
 def read_candidate(postgres: PostgresSettings, release_id: int, table: PublishedTable) -> pd.DataFrame:
     """The candidate as it stands in PostgreSQL, in the table's columns."""
+    with transaction(postgres) as connection:
+        return _read(connection, schema_of(release_id), table)
+
+
+def read_published(postgres: PostgresSettings, table: PublishedTable) -> pd.DataFrame:
+    """What readers see now; no rows when the table has not been released, or had other columns then."""
     import pandas as pd
 
-    with transaction(postgres) as connection, connection.cursor() as cursor:
-        cursor.execute(
-            sql.SQL("SELECT * FROM {}.{}").format(schema_of(release_id), sql.Identifier(table.name))
-        )
+    names = [each.name for each in table.columns]
+    with transaction(postgres) as connection:
+        if set(names) <= _published_columns(connection, table.name):
+            return _read(connection, sql.Identifier("evidence"), table)
+    return pd.DataFrame(columns=names, dtype=object)
+
+
+def _read(connection: Connection, schema: sql.Identifier, table: PublishedTable) -> pd.DataFrame:
+    import pandas as pd
+
+    with connection.cursor() as cursor:
+        cursor.execute(sql.SQL("SELECT * FROM {}.{}").format(schema, sql.Identifier(table.name)))
         names = [each.name for each in cursor.description or ()]
         return pd.DataFrame(cursor.fetchall(), columns=names, dtype=object)
+
+
+def keep_published(
+    postgres: PostgresSettings, release_id: int, tables: Sequence[PublishedTable], tenants: Collection[str]
+) -> None:
+    """Puts what readers see of these tenants now into the candidate, in place of what was made of them.
+
+    The rows go on naming the release, the snapshot and the code that they came from. Of a tenant of whom
+    nothing is published, or of a table whose columns have changed since, there is nothing to keep: then the
+    tenant is not in it.
+    """
+    if not tenants:
+        return
+    with transaction(postgres) as connection:
+        for table in tables:
+            new = sql.SQL("{}.{}").format(schema_of(release_id), sql.Identifier(table.name))
+            whose = sql.SQL("WHERE tenant = ANY({})").format(sql.Literal(sorted(tenants)))
+            _execute(connection, sql.SQL("DELETE FROM {} {}").format(new, whose))
+            names = {each.name for each in table.columns}
+            if names <= _published_columns(connection, table.name):
+                listed = sql.SQL(", ").join(map(sql.Identifier, sorted(names)))
+                published = sql.SQL("evidence.{}").format(sql.Identifier(table.name))
+                statement = sql.SQL("INSERT INTO {} ({}) SELECT {} FROM {} {}")
+                _execute(connection, statement.format(new, listed, listed, published, whose))
+
+
+def _published_columns(connection: Connection, table: str) -> set[str]:
+    """Columns of what readers see; none before the first release."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT column_name FROM information_schema.columns "
+            "WHERE table_schema = 'evidence' AND table_name = %s",
+            (table,),
+        )
+        return {str(row[0]) for row in cursor.fetchall()}
 
 
 def approve(postgres: PostgresSettings, release_id: int) -> None:

@@ -120,7 +120,9 @@ class NamedSnapshot:
     inputs_erased: bool = False
     """Whether data that it was computed from have been erased since."""
     is_shown: bool = False
-    """Whether readers see it now."""
+    """Whether it is the one that readers see."""
+    has_shown_rows: bool = False
+    """Whether readers see rows that it has brought: also those of a tenant whose rows stayed since."""
 
 
 def publish(postgres: PostgresSettings, tables: Sequence[PublishedTable], release_id: int) -> Release:
@@ -209,6 +211,7 @@ def _released(connection: Connection, there: set[int]) -> list[NamedSnapshot]:
         cursor.execute("SELECT to_regclass('evidence.releases') IS NOT NULL")
         if not (cursor.fetchone() or (False,))[0]:
             return []
+        brought = _brought_what_is_shown(connection)
         # By way of JSON: the columns come with the next release.
         cursor.execute(
             "SELECT release_id, lake_snapshot, released_at, "
@@ -216,9 +219,24 @@ def _released(connection: Connection, there: set[int]) -> list[NamedSnapshot]:
             "coalesce((to_jsonb(each) ->> 'is_shown')::boolean, false) FROM evidence.releases AS each"
         )
         return [
-            NamedSnapshot(number, snapshot, released_at, number in there, *flags)
+            NamedSnapshot(number, snapshot, released_at, number in there, *flags, number in brought)
             for number, snapshot, released_at, *flags in cursor.fetchall()
         ]
+
+
+def _brought_what_is_shown(connection: Connection) -> set[int]:
+    """Releases of rows that readers see: a tenant's rows may stay for many releases."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT relname FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid "
+            "WHERE relnamespace = to_regnamespace('evidence') AND relkind = 'v' AND attname = 'release_id'"
+        )
+        views = [sql.Identifier(row[0]) for row in cursor.fetchall()]
+        found: set[int] = set()
+        for view in views:
+            cursor.execute(sql.SQL("SELECT DISTINCT release_id FROM evidence.{}").format(view))
+            found |= {int(row[0]) for row in cursor.fetchall()}
+    return found
 
 
 def _prepare(connection: Connection) -> None:

@@ -10,17 +10,21 @@ from __future__ import annotations
 import itertools
 import logging
 import re
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
 import duckdb
 
 from pipelines.quality import results
-from pipelines.quality.expectations import RuleResult, check
+from pipelines.quality.contract import columns_of
+from pipelines.quality.expectations import RuleResult, check, load, seconds_spent
 from pipelines.quality.rules import Suite
+from pipelines.quality.schema import check_schema, columns_in_lake
 from pipelines.quality.suites import RAW_SUITES
+from pipelines.quality.trailing import TRAILING, against_weeks_before
 from services.runtime.postgres import locked
 from services.runtime.settings import PostgresSettings
 
@@ -98,7 +102,8 @@ class BlockedSlice:
 
 @dataclass(frozen=True)
 class Judged:
-    """A slice and how it fared. `results` is empty when the check itself broke: then it stays pending."""
+    """A slice and how it fared. With a `problem` it stays pending: the check itself broke, or the whole table
+    is not as its contract says, which is no fault of the tenant's."""
 
     slice: Slice
     results: tuple[RuleResult, ...]
@@ -106,17 +111,17 @@ class Judged:
 
     @property
     def verdict(self) -> str | None:
-        if not self.results:
+        if self.problem or not self.results:
             return None
-        return "passed" if all(each.passed for each in self.results) else "blocked"
+        return "blocked" if any(each.blocks for each in self.results) else "passed"
 
     @property
     def reason(self) -> str | None:
-        """The broken rules, each with how many rows break it."""
+        """The broken rules that block, each with how many rows break it."""
         broken = [
             f"{each.rule}: {each.problem or f'{each.count_unexpected} of {each.count_rows} rows'}"
             for each in self.results
-            if not each.passed
+            if each.blocks
         ]
         return "; ".join(broken) or None
 
@@ -175,9 +180,22 @@ def admit(
     suite = RAW_SUITES[raw_table]
     with locked(postgres, ADMISSION_LOCK):
         ensure_ledger(lake)
-        judged = [_judge(lake, each, suite) for each in pending_slices(lake, raw_table)]
+        pending = pending_slices(lake, raw_table)
+        if not pending:
+            return []
+        load()
+        started, spent = time.monotonic(), seconds_spent()
+        judged = _judge_all(lake, pending, suite)
         numbered = _numbered(lake, judged)
-        results.record(postgres, run_id, [_checked(each, number, suite) for each, number in numbered])
+        run = results.SuiteRun(
+            "admission",
+            suite.name,
+            len(pending),
+            sum(each.count_rows for each in pending),
+            time.monotonic() - started,
+            seconds_spent() - spent,
+        )
+        results.record(postgres, run_id, [_checked(each, number, suite) for each, number in numbered], [run])
         _record(lake, numbered)
     return judged
 
@@ -201,7 +219,7 @@ def judged_days(lake: duckdb.DuckDBPyConnection, raw_table: str, count: int) -> 
 
 def has_ledger(lake: duckdb.DuckDBPyConnection) -> bool:
     """Whether anything was ever judged by this version."""
-    return "note" in _columns_of(lake, "admission", "slices")
+    return "note" in columns_in_lake(lake, "admission", "slices")
 
 
 def blocked_slices(lake: duckdb.DuckDBPyConnection, *, decided: bool = False) -> list[BlockedSlice]:
@@ -261,9 +279,49 @@ def _decide(
     return number
 
 
-def _judge(lake: duckdb.DuckDBPyConnection, pending: Slice, suite: Suite) -> Judged:
+def _judge_all(lake: duckdb.DuckDBPyConnection, pending: Sequence[Slice], suite: Suite) -> list[Judged]:
+    """What concerns the whole table is looked at once, the rows slice by slice."""
+    schema = _schema(lake, suite.name, sum(each.count_rows for each in pending))
+    if not schema.passed:
+        problem = f"{schema.rule}: {schema.problem}"
+        return [Judged(each, (schema,), problem=problem) for each in pending]
+    usual = _against_weeks_before(lake, pending)
+    return [_judge(lake, each, suite, schema, usual[each.tenant_id]) for each in pending]
+
+
+def _schema(lake: duckdb.DuckDBPyConnection, raw_table: str, count_rows: int) -> RuleResult:
+    return check_schema(columns_of(raw_table), columns_in_lake(lake, "raw", raw_table), count_rows)
+
+
+def _against_weeks_before(
+    lake: duckdb.DuckDBPyConnection, pending: Sequence[Slice]
+) -> dict[str, list[RuleResult]]:
+    """By tenant. When the look itself breaks, its rules have not passed; they only warn."""
+    raw_table = pending[0].raw_table
+    landings = {each.tenant_id: (each.first_landed_seq, each.last_landed_seq) for each in pending}
     try:
-        return Judged(pending, tuple(check(suite.derive(_read(lake, pending, suite)), suite)))
+        return against_weeks_before(lake, raw_table, landings)
+    except Exception as error:
+        log.exception("the look at the weeks before of %s broke", raw_table)
+        rules = TRAILING[raw_table].suite.rules
+        return {
+            each.tenant_id: [
+                results.crashed(rule.name, error, each.count_rows, rule.severity) for rule in rules
+            ]
+            for each in pending
+        }
+
+
+def _judge(
+    lake: duckdb.DuckDBPyConnection,
+    pending: Slice,
+    suite: Suite,
+    schema: RuleResult,
+    usual: Sequence[RuleResult],
+) -> Judged:
+    try:
+        rows = check(suite.derive(_read(lake, pending, suite)), suite)
+        return Judged(pending, (replace(schema, count_rows=pending.count_rows), *rows, *usual))
     except Exception as error:
         # Whatever broke, it must not stop the other tenants, and it is no verdict on these rows.
         log.exception("the check of a slice of %s broke", pending.raw_table)
@@ -271,23 +329,14 @@ def _judge(lake: duckdb.DuckDBPyConnection, pending: Slice, suite: Suite) -> Jud
 
 
 def _read(lake: duckdb.DuckDBPyConnection, pending: Slice, suite: Suite) -> pd.DataFrame:
-    """The slice's rows with those of the suite's columns that exist; a rule tells which do not."""
-    present = _columns_of(lake, "raw", pending.raw_table)
-    listed = ", ".join(column for column in suite.columns if column in present)
+    """The slice's rows, in the columns that the suite looks at."""
+    computed = (f"{each.sql} AS {name}" for name, each in suite.computed.items())
+    listed = ", ".join((*suite.columns, *computed))
     return lake.execute(
         f"SELECT {listed} FROM raw.{pending.raw_table} "  # noqa: S608  # names come from the suites
         "WHERE coalesce(tenant_id, '') = ? AND landed_seq BETWEEN ? AND ?",
         [pending.tenant_id, pending.first_landed_seq, pending.last_landed_seq],
     ).df()
-
-
-def _columns_of(lake: duckdb.DuckDBPyConnection, schema: str, table: str) -> set[str]:
-    rows = lake.execute(
-        "SELECT column_name FROM duckdb_columns() "
-        "WHERE database_name = 'lake' AND schema_name = ? AND table_name = ?",
-        [schema, table],
-    ).fetchall()
-    return {row[0] for row in rows}
 
 
 def _numbered(lake: duckdb.DuckDBPyConnection, judged: Sequence[Judged]) -> list[tuple[Judged, int | None]]:

@@ -6,11 +6,15 @@ This is the only module that imports Great Expectations, and only when a suite i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from pipelines.quality.rules import Rule, Suite
+from pipelines.quality.rules import BLOCK, Rule, Severity, Suite
+from pipelines.quality.samples import shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,19 +31,46 @@ class RuleResult:
     count_rows: int
     count_unexpected: int = 0
     sample: tuple[str, ...] = ()
-    """Values that broke the rule, where the rule allows them to be shown."""
+    """Values that broke the rule, where the rule allows them to be shown, as `samples` shows them."""
     problem: str = ""
+    """Why it could not be run; of a rule that was not judged and has passed, why not."""
+    severity: Severity = BLOCK
+    by_tenant: Mapping[str, int] = field(default_factory=dict)
+    """Of rows of several tenants: how many of whose break the rule. Empty: not asked, or a rule of no row."""
+
+    @property
+    def blocks(self) -> bool:
+        """Whether what was checked has to be kept back."""
+        return not self.passed and self.severity == BLOCK
 
 
-def check(frame: pd.DataFrame, suite: Suite) -> list[RuleResult]:
-    """One result per rule of the suite, in the suite's order. `frame` has one row per row of the table."""
-    outcomes = _validate(frame, suite)
-    return [_result(rule, outcomes[rule.name], len(frame)) for rule in suite.rules]
+class _Clock:
+    """Seconds that Great Expectations has taken in this process, its import left out."""
+
+    seconds = 0.0
+
+
+def seconds_spent() -> float:
+    """Seconds in Great Expectations so far; the difference of two is what lies between them."""
+    return _Clock.seconds
+
+
+def check(frame: pd.DataFrame, suite: Suite, tenant: str = "") -> list[RuleResult]:
+    """One result per rule of the suite, in the suite's order. `frame` has one row per row of the table.
+
+    `tenant` names the column that says whose a row is, where the frame has rows of several.
+    """
+    definition = load()
+    started = time.monotonic()
+    outcomes = _validate(definition, frame, suite, tenant)
+    _Clock.seconds += time.monotonic() - started
+    return [_result(rule, outcomes[rule.name], len(frame), tenant) for rule in suite.rules]
 
 
 @cache
-def _context() -> Any:
-    """One ephemeral context per process: no files, no progress bars in logs, nothing is sent anywhere."""
+def load() -> Any:
+    """Imports Great Expectations, once per process. An ephemeral context: no files, no progress bars in logs,
+    nothing is sent anywhere."""
     import great_expectations as gx
 
     context = gx.get_context(mode="ephemeral")
@@ -49,32 +80,39 @@ def _context() -> Any:
     return source.add_dataframe_asset("frame").add_batch_definition_whole_dataframe("whole")
 
 
-def _validate(frame: pd.DataFrame, suite: Suite) -> dict[str, Any]:
+def _validate(definition: Any, frame: pd.DataFrame, suite: Suite, tenant: str) -> dict[str, Any]:
     import great_expectations as gx
 
     expectations = [
         getattr(gx.expectations, rule.expectation)(**rule.arguments, meta={"rule": rule.name})
         for rule in suite.rules
     ]
-    batch = _context().get_batch({"dataframe": frame})
+    batch = definition.get_batch({"dataframe": frame})
+    wanted: dict[str, Any] = {"result_format": "BASIC", "partial_unexpected_count": MAX_SAMPLE}
+    if tenant:
+        wanted |= {"result_format": "COMPLETE", "unexpected_index_column_names": [tenant]}
     validation = batch.validate(
         gx.ExpectationSuite(name=suite.name, expectations=expectations),
-        result_format={"result_format": "BASIC", "partial_unexpected_count": MAX_SAMPLE},
+        result_format=wanted,
     )
     return {each.expectation_config.meta["rule"]: each for each in validation.results}
 
 
-def _result(rule: Rule, outcome: Any, count_rows: int) -> RuleResult:
+def _result(rule: Rule, outcome: Any, count_rows: int, tenant: str) -> RuleResult:
     if not outcome.result:
-        return RuleResult(rule.name, False, count_rows, problem="the rule could not be run")
+        problem = "the rule could not be run"
+        return RuleResult(rule.name, False, count_rows, problem=problem, severity=rule.severity)
     unexpected = outcome.result.get("unexpected_count", 0)
-    shown = outcome.result.get("partial_unexpected_list", []) if rule.shows_values else []
+    values = outcome.result.get("partial_unexpected_list", []) if rule.shows_values else []
+    places = outcome.result.get("unexpected_index_list") or [] if tenant else []
     missing = outcome.result.get("details", {}).get("mismatched", {}).get("missing", [])
     return RuleResult(
         rule=rule.name,
         passed=bool(outcome.success),
         count_rows=count_rows,
         count_unexpected=int(unexpected or 0),
-        sample=tuple(str(value)[:64] for value in shown[:MAX_SAMPLE]),
+        sample=tuple(dict.fromkeys(shown(value) for value in values[:MAX_SAMPLE])),
         problem=f"missing columns: {', '.join(missing)}" if missing else "",
+        severity=rule.severity,
+        by_tenant=Counter(str(each[tenant]) for each in places),
     )

@@ -7,21 +7,20 @@ for a week, what did not for 90 days.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from psycopg2.extras import execute_values
 
 from pipelines.quality.expectations import RuleResult
+from pipelines.quality.rules import BLOCK, Severity
 from services.runtime.postgres import connect
 from services.runtime.settings import PostgresSettings
 
 KEPT_DAYS_PASSED = 7
 KEPT_DAYS_FAILED = 90
-
-BLOCK, WARN = "block", "warn"
 
 INSERT = """
 INSERT INTO quality.expectation_results (
@@ -30,9 +29,17 @@ INSERT INTO quality.expectation_results (
 ) VALUES %s
 """
 
+INSERT_RUNS = """
+INSERT INTO quality.suite_runs (
+  run_id, checked_at, stage, suite, lake_snapshot, count_checked, count_rows, seconds, seconds_in_expectations
+) VALUES %s
+"""
+
 FORGET = """
 DELETE FROM quality.expectation_results
-WHERE checked_at < now() - %s * interval '1 day' OR (success AND checked_at < now() - %s * interval '1 day')
+WHERE checked_at < now() - %(failed)s * interval '1 day'
+   OR (success AND checked_at < now() - %(passed)s * interval '1 day');
+DELETE FROM quality.suite_runs WHERE checked_at < now() - %(failed)s * interval '1 day'
 """
 
 
@@ -41,10 +48,9 @@ class Checked:
     """One table, or one tenant's part of it, and the results of the rules that it was held against."""
 
     stage: str
-    """admission, evidence or health."""
+    """admission, marts, evidence or health."""
     suite: str
     results: Sequence[RuleResult]
-    severity: str = BLOCK
     tenant_id: str | None = None
     slice_id: int | None = None
     """None as well when the check broke: then there is no verdict."""
@@ -52,14 +58,54 @@ class Checked:
     release_id: int | None = None
 
 
-def crashed(rule: str, error: Exception, count_rows: int = 0) -> RuleResult:
+@dataclass(frozen=True)
+class SuiteRun:
+    """How much a suite has checked in one run, and in which time. Columns of `quality.suite_runs`."""
+
+    stage: str
+    suite: str
+    count_checked: int
+    count_rows: int
+    seconds: float
+    seconds_in_expectations: float
+    lake_snapshot: int | None = None
+
+
+def told_apart(checked: Checked) -> Iterator[Checked]:
+    """Of rows of several tenants: the broken rules of each that breaks some; all rules once for the others.
+    What cannot be put down to anybody stays as it is."""
+    for tenant in sorted({tenant for each in checked.results for tenant in each.by_tenant}):
+        broken = [
+            replace(each, count_unexpected=each.by_tenant[tenant], sample=_sample_of_one(each), by_tenant={})
+            for each in checked.results
+            if tenant in each.by_tenant
+        ]
+        yield replace(checked, tenant_id=tenant, results=broken)
+    yield replace(
+        checked,
+        results=[
+            replace(each, passed=True, count_unexpected=0, sample=()) if each.by_tenant else each
+            for each in checked.results
+        ],
+    )
+
+
+def _sample_of_one(result: RuleResult) -> tuple[str, ...]:
+    """A sample of several tenants' rows is none of one's."""
+    return result.sample if len(result.by_tenant) == 1 else ()
+
+
+def crashed(rule: str, error: Exception, count_rows: int = 0, severity: Severity = BLOCK) -> RuleResult:
     """The result of a check that broke: it has not passed. The error's words may hold values: only its kind
     is told."""
-    return RuleResult(rule, False, count_rows, problem=f"the check broke: {type(error).__name__}")
+    problem = f"the check broke: {type(error).__name__}"
+    return RuleResult(rule, False, count_rows, problem=problem, severity=severity)
 
 
-def record(postgres: PostgresSettings, run_id: str, checked: Sequence[Checked]) -> None:
-    """Adds a row per result and forgets what is old, in one transaction."""
+def record(
+    postgres: PostgresSettings, run_id: str, checked: Sequence[Checked], runs: Sequence[SuiteRun] = ()
+) -> None:
+    """Adds a row per result and one per suite, and forgets what is old, in one transaction."""
     checked_at = datetime.now(UTC)
     rows = [
         (
@@ -72,7 +118,7 @@ def record(postgres: PostgresSettings, run_id: str, checked: Sequence[Checked]) 
             each.slice_id,
             *each.landings,
             each.release_id,
-            each.severity,
+            result.severity,
             result.passed,
             result.count_rows,
             result.count_unexpected,
@@ -90,4 +136,17 @@ def record(postgres: PostgresSettings, run_id: str, checked: Sequence[Checked]) 
         connection.cursor() as cursor,
     ):
         execute_values(cursor, INSERT, rows)
-        cursor.execute(FORGET, (KEPT_DAYS_FAILED, KEPT_DAYS_PASSED))
+        execute_values(cursor, INSERT_RUNS, [(run_id, checked_at, *_columns(each)) for each in runs])
+        cursor.execute(FORGET, {"failed": KEPT_DAYS_FAILED, "passed": KEPT_DAYS_PASSED})
+
+
+def _columns(run: SuiteRun) -> tuple[object, ...]:
+    return (
+        run.stage,
+        run.suite,
+        run.lake_snapshot,
+        run.count_checked,
+        run.count_rows,
+        round(run.seconds, 3),
+        round(run.seconds_in_expectations, 3),
+    )

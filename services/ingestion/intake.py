@@ -38,7 +38,7 @@ from services.ingestion.envelopes import (
     signed,
 )
 from services.ingestion.errors import unreadable, wrong_size
-from services.ingestion.instruments import answer_violations, is_known
+from services.ingestion.instruments import answer_violations
 from services.ingestion.kernels import INDEX
 from services.ingestion.keys import Tenant
 from services.ingestion.outbox import Outbox, Round
@@ -47,6 +47,7 @@ from services.ingestion.recent import NO_EVENTS, Recent, event_row
 from services.ingestion.rules import MAX_FUTURE_SECONDS, text_rule, violation, violations
 from services.ingestion.wire import Reader, References, Written
 from services.kafka.topics import topic
+from services.runtime.instruments import is_known
 
 LARGEST_PARSED = 4
 """Times the largest event: what is larger is refused unread, and its result has no event_id."""

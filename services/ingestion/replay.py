@@ -18,10 +18,11 @@ from google.protobuf.message import DecodeError
 from google.protobuf.message_factory import GetMessageClass
 
 from services.ingestion.envelopes import Envelope, partition_of
-from services.ingestion.instruments import answer_violations, is_known
+from services.ingestion.instruments import answer_violations
 from services.ingestion.intake import ANSWER
 from services.kafka.client import producer
 from services.kafka.topics import Topic, event_topics
+from services.runtime.instruments import is_known
 from services.runtime.settings import KafkaSettings
 
 REASON = "deferred"

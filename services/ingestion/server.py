@@ -19,7 +19,6 @@ from grpc_health.v1._async import HealthServicer
 from services.ingestion import tls
 from services.ingestion.authentication import KeyStore
 from services.ingestion.engagement import EngagementServicer, LiveTable, add_engagement_servicer
-from services.ingestion.instruments import instruments
 from services.ingestion.intake import Intake
 from services.ingestion.keys import Limits
 from services.ingestion.limits import TenantLimits
@@ -32,6 +31,7 @@ from services.ingestion.sender import Sender
 from services.ingestion.servicers import Gateway, add_servicers
 from services.ingestion.warm_up import warm_up
 from services.runtime.heartbeat import beat
+from services.runtime.instruments import instruments
 from services.runtime.settings import IngestionSettings, KafkaSettings, PostgresSettings, QuarantineSettings
 
 log = logging.getLogger(__name__)

@@ -94,7 +94,14 @@ def test_no_role_of_ours_but_the_administrator_is_a_superuser() -> None:
 
 
 @pytest.mark.parametrize(
-    "table", ["live.group_engagement", "quality.expectation_results", "quality.expectation_summary"]
+    "table",
+    [
+        "live.group_engagement",
+        "quality.expectation_results",
+        "quality.expectation_summary",
+        "quality.mart_days",
+        "quality.suite_runs",
+    ],
 )
 def test_every_column_of_a_table_that_people_read_is_documented(table: str) -> None:
     with _as("owner", "circles") as cursor:

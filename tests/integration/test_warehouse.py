@@ -12,7 +12,7 @@ import statistics
 import subprocess
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -49,12 +49,20 @@ from pipelines.evidence.rows import TABLES
 from pipelines.publication import release as releasing
 from pipelines.publication.candidate import approve, provenance, read_candidate, write_candidate
 from pipelines.publication.disclosure import control
-from pipelines.publication.release import NotApproved, StillRead, mark_inputs_erased, publish
+from pipelines.publication.release import (
+    NotApproved,
+    StillRead,
+    mark_inputs_erased,
+    named_snapshots,
+    publish,
+)
 from pipelines.quality.admission import UnknownSlice, blocked_slices, reject
 from pipelines.quality.expectations import RuleResult
+from pipelines.quality.marts import NotJudged, verdict_of
 from pipelines.quality.reconciliation import LIVE
 from pipelines.quality.results import Checked, record
-from pipelines.quality.suites import RAW_SUITES
+from pipelines.quality.suites import raw_rules
+from pipelines.quality.suites.marts import MARTS
 from services.runtime.lake import open_lake
 from services.runtime.postgres import connect
 from services.runtime.settings import PostgresSettings, ReaderSettings
@@ -380,11 +388,17 @@ class TestFirstBuild:
             ("worse", "session_attended__minutes_is_in_range: 1 of 3 rows"),
         ]
 
-    def test_the_blocked_slice_is_a_warning_at_its_rule(self, first: dg.ExecuteInProcessResult) -> None:
+    def test_what_blocks_is_an_error_at_its_rule_and_what_warns_a_warning(
+        self, warehouse: Warehouse, first: dg.ExecuteInProcessResult
+    ) -> None:
+        """An answer to an instrument that nobody knows has come in by another way than the gateway."""
         broken = [each for each in first.get_asset_check_evaluations() if not each.passed]
-        assert [(each.check_name, each.severity.value) for each in broken] == [
-            ("session_attended__minutes_is_in_range", "WARN")
-        ]
+        assert {(each.check_name, each.severity.value) for each in broken} == {
+            ("session_attended__minutes_is_in_range", "ERROR"),
+            ("instrument_is_known", "WARN"),
+        }
+        verdicts = warehouse.lake("SELECT verdict, reason FROM admission.slices WHERE tenant_id = 'surveyor'")
+        assert set(verdicts) == {("passed", None)}
 
     def test_known_totals_of_attendance(self, warehouse: Warehouse, first: dg.ExecuteInProcessResult) -> None:
         rows = warehouse.published("SELECT * FROM evidence.group_engagement WHERE tenant = 'women'")
@@ -680,12 +694,13 @@ class TestBlockingChecks:
     def test_a_table_whose_check_breaks_is_never_released(
         self, warehouse: Warehouse, second: Before, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        from pipelines.builds import door
         from pipelines.definitions import defs
 
         def breaks(*_: Any) -> list[RuleResult]:
             raise RuntimeError("words with a value in them")
 
-        monkeypatch.setattr(evidence, "check", breaks)
+        monkeypatch.setattr(door, "check", breaks)
         before = warehouse.published("SELECT * FROM evidence.releases")
         result = defs.resolve_job_def("build_warehouse").execute_in_process(
             instance=dg.DagsterInstance.ephemeral(),
@@ -700,10 +715,140 @@ class TestBlockingChecks:
         assert warehouse.published("SELECT * FROM evidence.releases") == before
         rows = warehouse.published(
             "SELECT sum(count_checked) = sum(count_failed) AS is_all_failed, min(severity) AS severity "
-            "FROM quality.expectation_summary WHERE run_id = %s",
+            "FROM quality.expectation_summary WHERE run_id = %s AND stage = 'evidence'",
             result.run_id,
         )
         assert rows == [{"is_all_failed": True, "severity": "block"}]
+
+    def test_of_a_tenant_with_a_bad_row_what_is_published_stays(
+        self, warehouse: Warehouse, second: Before, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from pipelines.definitions import defs
+
+        def with_a_bad_tenant(candidate: pd.DataFrame) -> pd.DataFrame:
+            rows = control(candidate)
+            return rows.assign(se=rows["se"].where(rows["tenant"] != "women", -1.0))
+
+        monkeypatch.setattr(evidence, "control", with_a_bad_tenant)
+        before = _published_of(warehouse, "women")
+        result = defs.resolve_job_def("build_warehouse").execute_in_process(
+            instance=dg.DagsterInstance.ephemeral(),
+            asset_selection=[
+                *(dg.AssetKey(["evidence", name]) for name in TABLES),
+                dg.AssetKey(["publication", "release"]),
+            ],
+        )
+        assert {
+            (each.check_name, each.severity.value)
+            for each in result.get_asset_check_evaluations()
+            if not each.passed
+        } == {("se_is_not_negative", "WARN")}
+        assert _published_of(warehouse, "women") == before
+        assert min(_releases_of(warehouse, "good")) > max(_releases_of(warehouse, "women"))
+
+
+def _published_of(warehouse: Warehouse, tenant: str) -> list[dict[str, Any]]:
+    return warehouse.published(
+        "SELECT * FROM evidence.group_engagement WHERE tenant = %s ORDER BY group_id, estimate_name", tenant
+    )
+
+
+def _releases_of(warehouse: Warehouse, tenant: str) -> set[int]:
+    """Releases that the tenant's published rows come from."""
+    return {row["release_id"] for row in _published_of(warehouse, tenant)}
+
+
+class TestMarts:
+    """A mart that is wrong for one tenant, and one that is wrong for all, on the way to a release."""
+
+    def test_a_tenant_whose_mart_is_wrong_is_kept_out_of_the_release_and_nobody_else(
+        self, warehouse: Warehouse, second: Before
+    ) -> None:
+        before = _published_of(warehouse, "good")
+        change = (
+            "UPDATE marts.fct_group_engagement SET count_active = count_active {} WHERE tenant_id = 'good'"
+        )
+        with _changed(change.format("+ 100"), change.format("- 100")):
+            result = self.judged_and_released()
+        assert result.success
+        # What an operator has let in only warns.
+        assert {
+            (each.asset_key.path[-1], each.check_name, each.severity.value)
+            for each in result.get_asset_check_evaluations()
+            if not each.passed
+        } == {
+            ("fct_group_engagement", "parts_fit_their_wholes", "ERROR"),
+            ("fct_participation", "minutes_are_in_range", "WARN"),
+        }
+        assert _published_of(warehouse, "good") == before
+        assert _releases_of(warehouse, "women") == {
+            warehouse.published("SELECT max(release_id) AS newest FROM evidence.releases")[0]["newest"]
+        }
+        self.is_told_to_operators(warehouse, result.run_id)
+        # Rows that stayed are computed again from the snapshot that they name, not from that of the release.
+        assert "equal" in _circles("evidence", "recompute", "group_engagement")
+        # Their snapshots are kept, however many releases come.
+        kept = {each.release_id for each in named_snapshots(warehouse.postgres) if each.has_shown_rows}
+        assert kept == _releases_of(warehouse, "good") | _releases_of(warehouse, "women")
+
+    def is_told_to_operators(self, warehouse: Warehouse, run_id: str) -> None:
+        rows = TestResults().seen_by_operators(warehouse, run_id)
+        of_marts = [row for row in rows if row["stage"] == "marts" and not row["success"]]
+        (broken,) = [row for row in of_marts if row["severity"] == "block"]
+        assert {row["tenant_id"] for row in of_marts if row["severity"] == "warn"} == {"bad"}
+        assert (broken["suite"], broken["tenant_id"], broken["severity"], broken["count_unexpected"]) == (
+            "marts.fct_group_engagement", "good", "block", 1,
+        )  # fmt: skip
+        assert "count_active <= count_consented: not in 1 rows" in broken["observed_value"]
+        others = [row for row in rows if row["suite"] == broken["suite"] and row["tenant_id"] is None]
+        assert {row["expectation"] for row in others} == {
+            rule.name for rule in MARTS["fct_group_engagement"].rules
+        }
+        runs = TestResults().seen_by_operators(warehouse, run_id, "quality.suite_runs")
+        assert {row["suite"] for row in runs if row["stage"] == "marts"} == {
+            f"marts.{each}" for each in MARTS
+        }
+        assert all(0 < row["seconds_in_expectations"] <= row["seconds"] for row in runs)
+        days = TestResults().seen_by_operators(warehouse, None, "quality.mart_days")
+        assert {row["mart"] for row in days} == {*MARTS}
+
+    def test_without_a_verdict_nothing_is_released(self, warehouse: Warehouse, second: Before) -> None:
+        before = warehouse.published("SELECT * FROM evidence.releases")
+        with _changed(
+            "ALTER TABLE marts.dim_study RENAME COLUMN doi TO renamed",
+            "ALTER TABLE marts.dim_study RENAME COLUMN renamed TO doi",
+        ):
+            result = self.judged_and_released(raise_on_error=False)
+        assert not result.success
+        broken = {each.check_name for each in result.get_asset_check_evaluations() if not each.passed}
+        assert {"has_a_verdict", "columns_are_as_the_contract_says"} <= broken
+        assert warehouse.published("SELECT * FROM evidence.releases") == before
+        with pytest.raises(NotJudged, match="see their red checks"):
+            verdict_of(warehouse.postgres, result.run_id)
+
+    def judged_and_released(self, *, raise_on_error: bool = True) -> dg.ExecuteInProcessResult:
+        """What build_warehouse does after dbt."""
+        from pipelines.definitions import defs
+        from pipelines.defs.evidence.assets import evidence_key
+        from pipelines.defs.marts.checks import checks
+
+        after_dbt = dg.AssetSelection.assets(
+            *(evidence_key(name) for name in TABLES), dg.AssetKey(["publication", "release"])
+        )
+        job = dg.define_asset_job("after_dbt", dg.AssetSelection.checks(checks) | after_dbt)
+        merged = dg.Definitions.merge(defs, dg.Definitions(jobs=[job]))
+        return merged.resolve_job_def("after_dbt").execute_in_process(
+            instance=dg.DagsterInstance.ephemeral(), raise_on_error=raise_on_error
+        )
+
+
+@contextmanager
+def _changed(statement: str, undone: str) -> Iterator[None]:
+    _change_lake(statement)
+    try:
+        yield
+    finally:
+        _change_lake(undone)
 
 
 class TestSensor:
@@ -880,7 +1025,7 @@ class TestResults:
         rows = self.seen_by_operators(warehouse, first.run_id)
         slices = warehouse.lake("SELECT count(*) FROM admission.slices WHERE raw_table = 'study_events'")
         of_studies = [row for row in rows if row["suite"] == "study_events"]
-        assert len(of_studies) == slices[0][0] * len(RAW_SUITES["study_events"].rules)
+        assert len(of_studies) == slices[0][0] * len(raw_rules("study_events"))
         assert {row["suite"] for row in rows if row["stage"] == "evidence"} == {
             f"evidence.{name}" for name in TABLES
         }
@@ -962,13 +1107,15 @@ class TestResults:
         ]
         assert sorted(kept) == [("new", "failed"), ("new", "passed"), ("newer", "passed"), ("old", "failed")]
 
-    def seen_by_operators(self, warehouse: Warehouse, run_id: str | None = None) -> list[dict[str, Any]]:
+    def seen_by_operators(
+        self, warehouse: Warehouse, run_id: str | None = None, table: str = "quality.expectation_results"
+    ) -> list[dict[str, Any]]:
         readers = ReaderSettings.load()
         return rows_for(
             warehouse.postgres,
             readers.operator_user,
             readers.operator_password,
-            "SELECT * FROM quality.expectation_results WHERE coalesce(run_id = %s, true)",
+            f"SELECT * FROM {table}" + (" WHERE run_id = %s" if run_id else ""),
             (run_id,),
         )
 

@@ -102,22 +102,31 @@ def test_each_job_has_its_own_checks(definitions: dg.Definitions) -> None:
     assert not health & (of_job["build_warehouse"] | of_job["reconcile_live"])
 
 
-def test_every_rule_is_a_check_and_only_those_of_evidence_block(definitions: dg.Definitions) -> None:
-    from pipelines.builds.evidence import suite_of
+def test_every_rule_is_a_check_and_evidence_waits_for_verdicts_and_its_own_rules(
+    definitions: dg.Definitions,
+) -> None:
+    from pipelines.builds.evidence import rules_of
+    from pipelines.defs.marts.checks import HAS_VERDICT
     from pipelines.evidence.rows import TABLES
-    from pipelines.quality.suites import RAW_SUITES
+    from pipelines.quality.rules import BLOCK
+    from pipelines.quality.suites import RAW_SUITES, raw_rules
+    from pipelines.quality.suites.marts import MARTS
 
-    specs = [
-        spec
-        for asset in definitions.resolve_asset_graph().assets_defs
-        for spec in asset.check_specs
-        if spec.asset_key.path[0] in ("admission", "evidence")
-    ]
-    expected = {("admission", name, rule.name) for name, suite in RAW_SUITES.items() for rule in suite.rules}
-    for name, table in TABLES.items():
-        expected |= {("evidence", name, rule.name) for rule in suite_of(table).rules}
-    assert {(*spec.asset_key.path[:2], spec.name) for spec in specs} == expected
-    assert {spec.asset_key.path[0] for spec in specs if spec.blocking} == {"evidence"}
+    specs = {
+        (*key.asset_key.path, key.name): graph.get_check_spec(key)
+        for graph in [definitions.resolve_asset_graph()]
+        for key in graph.asset_check_keys
+    }
+    rules = {("admission", name, rule.name) for name in RAW_SUITES for rule in raw_rules(name)}
+    rules |= {("marts", name, rule.name) for name, mart in MARTS.items() for rule in mart.rules}
+    verdicts = {("marts", name, HAS_VERDICT) for name in MARTS}
+    of_evidence = {
+        ("evidence", name, rule.name): rule for name, table in TABLES.items() for rule in rules_of(table)
+    }
+    ours = {*rules, *verdicts, *of_evidence}
+    assert ours <= specs.keys()
+    block = {key for key, rule in of_evidence.items() if rule.severity == BLOCK}
+    assert {key for key in ours if specs[key].blocking} == verdicts | block
 
 
 def test_what_we_leave_out_of_dagster_dbt_is_still_there_to_be_left_out() -> None:

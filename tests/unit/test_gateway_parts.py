@@ -19,13 +19,13 @@ from hypothesis import strategies as st
 from services.ingestion import errors, tls
 from services.ingestion.envelopes import Envelope
 from services.ingestion.errors import CallError
-from services.ingestion.instruments import _read, instruments, is_known
 from services.ingestion.keys import Limits, Tenant
 from services.ingestion.limits import BURST_SECONDS, HOLD_SECONDS, MAX_HELD_BYTES, TenantLimits
 from services.ingestion.outbox import Outbox
 from services.ingestion.recent import Recent, event_row
 from services.ingestion.room import Room
 from services.ingestion.sender import NotAcknowledged
+from services.runtime.instruments import _read, instruments, is_known
 from services.runtime.settings import IngestionSettings
 
 

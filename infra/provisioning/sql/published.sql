@@ -264,20 +264,60 @@ CREATE INDEX IF NOT EXISTS expectation_results_checked_at ON quality.expectation
 COMMENT ON TABLE quality.expectation_results IS 'One row per run, checked table or tenant''s slice, and expectation. What passed is kept for 7 days, what did not for 90. No identifier, no text of a partner.';
 COMMENT ON COLUMN quality.expectation_results.run_id IS 'Run in Dagster.';
 COMMENT ON COLUMN quality.expectation_results.checked_at IS 'When the result was recorded.';
-COMMENT ON COLUMN quality.expectation_results.stage IS 'admission (raw rows before staging), evidence (candidates before release) or health (of the stack and of what partners send).';
-COMMENT ON COLUMN quality.expectation_results.suite IS 'What was checked: a raw table, an evidence table, or a topic.';
+COMMENT ON COLUMN quality.expectation_results.stage IS 'admission (raw rows before staging), marts (before evidence is made of them), evidence (candidates before release) or health (of the stack and of what partners send).';
+COMMENT ON COLUMN quality.expectation_results.suite IS 'What was checked: a raw table, a mart, an evidence table, or a topic.';
 COMMENT ON COLUMN quality.expectation_results.expectation IS 'The rule, by the name that Dagster shows. check_can_be_run: the check itself broke.';
 COMMENT ON COLUMN quality.expectation_results.tenant_id IS 'Partner whose rows were checked; empty: records of unknown origin. NULL: rows of all.';
 COMMENT ON COLUMN quality.expectation_results.slice_id IS 'Number of the verdict in admission.slices. NULL: no slice, or no verdict because the check broke.';
 COMMENT ON COLUMN quality.expectation_results.first_landed_seq IS 'Of a slice: its first landing.';
 COMMENT ON COLUMN quality.expectation_results.last_landed_seq IS 'Of a slice: its last landing.';
 COMMENT ON COLUMN quality.expectation_results.release_id IS 'Of evidence: number of the candidate.';
-COMMENT ON COLUMN quality.expectation_results.severity IS 'block: a failure keeps the slice or the candidate back, or the check broke. warn: nothing is kept back.';
+COMMENT ON COLUMN quality.expectation_results.severity IS 'block: a failure keeps the slice, the tenant or the candidate back, or the check broke. warn: nothing is kept back.';
 COMMENT ON COLUMN quality.expectation_results.success IS 'Whether it holds. A check that broke has not succeeded.';
 COMMENT ON COLUMN quality.expectation_results.count_rows IS 'Rows that were checked; of a share, its denominator.';
 COMMENT ON COLUMN quality.expectation_results.count_unexpected IS 'Of these, the ones that break the rule.';
 COMMENT ON COLUMN quality.expectation_results.observed_value IS 'Figures, or up to five codes or numbers that break the rule, where they identify nobody.';
-COMMENT ON COLUMN quality.expectation_results.problem IS 'Why the rule could not be run, or which columns are missing.';
+COMMENT ON COLUMN quality.expectation_results.problem IS 'Why the rule could not be run, or which columns are missing. Where success is true: why it was not judged, as for want of history.';
+
+CREATE TABLE IF NOT EXISTS quality.suite_runs (
+    run_id text NOT NULL,
+    checked_at timestamptz NOT NULL,
+    stage text NOT NULL,
+    suite text NOT NULL,
+    lake_snapshot bigint,
+    count_checked bigint NOT NULL,
+    count_rows bigint NOT NULL,
+    seconds double precision NOT NULL,
+    seconds_in_expectations double precision NOT NULL
+);
+CREATE INDEX IF NOT EXISTS suite_runs_checked_at ON quality.suite_runs (checked_at);
+
+COMMENT ON TABLE quality.suite_runs IS 'One row per run and suite: how much was checked, and how long it took. Kept for 90 days.';
+COMMENT ON COLUMN quality.suite_runs.run_id IS 'Run in Dagster.';
+COMMENT ON COLUMN quality.suite_runs.checked_at IS 'When it was recorded.';
+COMMENT ON COLUMN quality.suite_runs.stage IS 'admission, marts or evidence.';
+COMMENT ON COLUMN quality.suite_runs.suite IS 'What was checked: a raw table, a mart, or an evidence table.';
+COMMENT ON COLUMN quality.suite_runs.lake_snapshot IS 'Snapshot of the lake that a mart or an evidence table was checked at. NULL: raw rows.';
+COMMENT ON COLUMN quality.suite_runs.count_checked IS 'Of a raw table its slices, of a mart its tenants, of an evidence table 1.';
+COMMENT ON COLUMN quality.suite_runs.count_rows IS 'Rows that were checked.';
+COMMENT ON COLUMN quality.suite_runs.seconds IS 'Time from reading the first row to the last result; the import of Great Expectations, once per process, is left out.';
+COMMENT ON COLUMN quality.suite_runs.seconds_in_expectations IS 'Of these, the time in Great Expectations.';
+
+CREATE TABLE IF NOT EXISTS quality.mart_days (
+    mart text NOT NULL,
+    tenant_id text NOT NULL,
+    counted_on date NOT NULL,
+    count_rows bigint NOT NULL,
+    figures jsonb NOT NULL,
+    PRIMARY KEY (mart, tenant_id, counted_on)
+);
+
+COMMENT ON TABLE quality.mart_days IS 'Volume and figures of the marts by tenant, of the last build of each of the last 28 days: what volume_is_usual and figures_are_usual compare with.';
+COMMENT ON COLUMN quality.mart_days.mart IS 'Mart.';
+COMMENT ON COLUMN quality.mart_days.tenant_id IS 'Partner whose rows they are.';
+COMMENT ON COLUMN quality.mart_days.counted_on IS 'Day of the build (UTC).';
+COMMENT ON COLUMN quality.mart_days.count_rows IS 'Rows.';
+COMMENT ON COLUMN quality.mart_days.figures IS 'Means and shares by name, as JSON object. Not disclosure-controlled.';
 
 -- Without tenants and numbers of rows: a slice of a small group is a small cell.
 CREATE OR REPLACE VIEW quality.expectation_summary AS
@@ -288,12 +328,12 @@ GROUP BY run_id, stage, suite, expectation, severity;
 
 COMMENT ON VIEW quality.expectation_summary IS 'Results by run, table and expectation, for analysts: how many slices or tables were checked, and how many failed.';
 COMMENT ON COLUMN quality.expectation_summary.run_id IS 'Run in Dagster.';
-COMMENT ON COLUMN quality.expectation_summary.stage IS 'admission, evidence or health.';
-COMMENT ON COLUMN quality.expectation_summary.suite IS 'What was checked: a raw table, an evidence table, or a topic.';
+COMMENT ON COLUMN quality.expectation_summary.stage IS 'admission, marts, evidence or health.';
+COMMENT ON COLUMN quality.expectation_summary.suite IS 'What was checked: a raw table, a mart, an evidence table, or a topic.';
 COMMENT ON COLUMN quality.expectation_summary.expectation IS 'The rule.';
-COMMENT ON COLUMN quality.expectation_summary.severity IS 'block or warn.';
+COMMENT ON COLUMN quality.expectation_summary.severity IS 'block: what failed was kept back. warn: it was not.';
 COMMENT ON COLUMN quality.expectation_summary.checked_at IS 'When the last of the results was recorded.';
 COMMENT ON COLUMN quality.expectation_summary.count_checked IS 'Slices or tables that were held against the rule.';
 COMMENT ON COLUMN quality.expectation_summary.count_failed IS 'Of these, the ones that it does not hold for. Of results that are older than 7 days only failures are kept.';
-GRANT SELECT ON quality.expectation_results, quality.expectation_summary TO {operator};
+GRANT SELECT ON quality.expectation_results, quality.expectation_summary, quality.suite_runs, quality.mart_days TO {operator};
 GRANT SELECT ON quality.expectation_summary TO {analyst};

@@ -1,7 +1,8 @@
 """One asset per raw table: the verdicts on its pending slices, with one check per rule.
 
-The checks warn and block nobody: a blocked slice is kept out of staging by its verdict, and the slices of
-other tenants go on.
+The checks stop no run: a blocked slice is kept out of staging by its verdict, and the slices of other
+tenants go on. A broken rule that blocks is an error, because somebody has to decide about the slice; one that
+warns is a warning.
 """
 
 import time
@@ -15,8 +16,8 @@ from pipelines.defs.days import DAYS
 from pipelines.defs.landing.assets import raw_key
 from pipelines.defs.resources import Database, Lake
 from pipelines.quality.admission import Judged, JudgedDay, admit, judged_days
-from pipelines.quality.rules import Suite
-from pipelines.quality.suites import RAW_SUITES
+from pipelines.quality.rules import BLOCK, Rule
+from pipelines.quality.suites import RAW_SUITES, raw_rules
 from services.runtime.lake import current_snapshot
 
 GROUP = "admission"
@@ -28,11 +29,11 @@ def admission_key(raw_table: str) -> dg.AssetKey:
 
 
 def assets() -> Iterator[dg.AssetsDefinition]:
-    return (_asset(raw_table, suite) for raw_table, suite in RAW_SUITES.items())
+    return (_asset(raw_table) for raw_table in RAW_SUITES)
 
 
-def _asset(raw_table: str, suite: Suite) -> dg.AssetsDefinition:
-    key = admission_key(raw_table)
+def _asset(raw_table: str) -> dg.AssetsDefinition:
+    key, rules = admission_key(raw_table), raw_rules(raw_table)
 
     @dg.asset(
         key=key,
@@ -40,7 +41,7 @@ def _asset(raw_table: str, suite: Suite) -> dg.AssetsDefinition:
         group_name=GROUP,
         kinds={"greatexpectations"},
         description=f"Verdicts on slices of raw.{raw_table}: one tenant's rows between two landings.",
-        check_specs=[dg.AssetCheckSpec(rule.name, asset=key) for rule in suite.rules],
+        check_specs=[dg.AssetCheckSpec(rule.name, asset=key, description=rule.meaning) for rule in rules],
         partitions_def=DAYS,
         # Whatever days are asked for: all that waits is judged.
         backfill_policy=dg.BackfillPolicy.single_run(),
@@ -54,7 +55,7 @@ def _asset(raw_table: str, suite: Suite) -> dg.AssetsDefinition:
             snapshot = current_snapshot(connection)
         return dg.MaterializeResult(
             metadata=_metadata(judged, days, snapshot, time.monotonic() - started),
-            check_results=[_check(key, rule.name, judged) for rule in suite.rules],
+            check_results=[_check(key, rule, judged) for rule in rules],
         )
 
     return admission
@@ -76,16 +77,20 @@ def _metadata(
     }
 
 
-def _check(key: dg.AssetKey, rule: str, judged: Sequence[Judged]) -> dg.AssetCheckResult:
-    broken = list(_broken(rule, judged))
-    # A broken rule has done its work once its slice is blocked; a broken check needs somebody.
-    has_crashed = any(each.problem for each in judged)
+def _check(key: dg.AssetKey, rule: Rule, judged: Sequence[Judged]) -> dg.AssetCheckResult:
+    broken = list(_broken(rule.name, judged))
+    # Whatever the rule's own severity: a broken check needs somebody.
+    is_error = rule.severity == BLOCK or any(each.problem for each in judged)
     return dg.AssetCheckResult(
         asset_key=key,
-        check_name=rule,
+        check_name=rule.name,
         passed=not broken,
-        severity=dg.AssetCheckSeverity.ERROR if has_crashed else dg.AssetCheckSeverity.WARN,
-        metadata={"slices": len(judged), "broken_in": dg.MetadataValue.json(broken)},
+        severity=dg.AssetCheckSeverity.ERROR if is_error else dg.AssetCheckSeverity.WARN,
+        metadata={
+            "severity": rule.severity,
+            "slices": len(judged),
+            "broken_in": dg.MetadataValue.json(broken),
+        },
     )
 
 

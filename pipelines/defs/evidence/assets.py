@@ -1,24 +1,23 @@
 """The candidate evidence tables, computed together from one snapshot, each with its blocking checks.
 
-A candidate that fails a check is kept for a look and never released.
+Of a tenant that breaks a rule, in the marts or here, the candidate has what is published already. A candidate
+that fails a check all the same is kept for a look and never released.
 """
 
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dagster as dg
 
-from pipelines.builds.evidence import make_candidate, suite_of
+from pipelines.builds.evidence import Candidate, make_candidate, rules_of
 from pipelines.defs import freshness
 from pipelines.defs.automation.conditions import WHEN_MOVED
 from pipelines.defs.evidence.plots import plot_of
 from pipelines.defs.resources import Database, Lake
 from pipelines.evidence.rows import CONTROLLED_COMPARISON, GROUP_ENGAGEMENT, TABLES, Table
 from pipelines.quality.expectations import RuleResult
-
-if TYPE_CHECKING:
-    import pandas as pd
+from pipelines.quality.rules import BLOCK
 
 GROUP = "evidence"
 
@@ -38,9 +37,14 @@ def assets() -> dg.AssetsDefinition:
         name="evidence",
         specs=[_spec(table) for table in TABLES.values()],
         check_specs=[
-            dg.AssetCheckSpec(rule.name, asset=evidence_key(name), blocking=True)
+            dg.AssetCheckSpec(
+                rule.name,
+                asset=evidence_key(name),
+                blocking=rule.severity == BLOCK,
+                description=rule.meaning,
+            )
             for name, table in TABLES.items()
-            for rule in suite_of(table).rules
+            for rule in rules_of(table)
         ],
     )
     def evidence(
@@ -51,10 +55,8 @@ def assets() -> dg.AssetsDefinition:
         for name, found in made.results.items():
             yield dg.MaterializeResult(
                 asset_key=evidence_key(name),
-                metadata=_metadata(
-                    name, made.frames[name], made.release_id, made.lake_snapshot, time.monotonic() - started
-                ),
-                check_results=[_check_result(name, each) for each in found],
+                metadata=_metadata(name, made, time.monotonic() - started),
+                check_results=[_check_result(name, each, made) for each in found],
             )
 
     return evidence
@@ -72,27 +74,32 @@ def _spec(table: Table) -> dg.AssetSpec:
     )
 
 
-def _metadata(
-    name: str, rows: "pd.DataFrame", release_id: int, snapshot: int, seconds: float
-) -> dict[str, Any]:
+def _metadata(name: str, made: Candidate, seconds: float) -> dict[str, Any]:
+    rows = made.frames[name]
     return {
         "dagster/row_count": len(rows),
         "rows_suppressed": int(rows["suppressed"].sum()),
-        "candidate": release_id,
-        "lake_snapshot": snapshot,
+        "candidate": made.release_id,
+        "kept_as_published": dg.MetadataValue.json(sorted(made.kept)),
+        "lake_snapshot": made.lake_snapshot,
         "seconds": round(seconds, 2),
         "plot": dg.MetadataValue.md(plot_of(name, rows)),
     }
 
 
-def _check_result(table: str, result: RuleResult) -> dg.AssetCheckResult:
+def _check_result(table: str, result: RuleResult, made: Candidate) -> dg.AssetCheckResult:
+    # What was kept out stops nobody else; an error would.
+    is_error = result.severity == BLOCK and not made.has_passed
     return dg.AssetCheckResult(
         asset_key=evidence_key(table),
         check_name=result.rule,
         passed=result.passed,
+        severity=dg.AssetCheckSeverity.ERROR if is_error else dg.AssetCheckSeverity.WARN,
         metadata={
+            "severity": result.severity,
             "rows": result.count_rows,
             "unexpected": result.count_unexpected,
+            "broken_in": dg.MetadataValue.json(dict(result.by_tenant)),
             "sample": dg.MetadataValue.json(list(result.sample)),
             "problem": result.problem,
         },

@@ -18,7 +18,8 @@ from pipelines.defs.resources import Database, Lake
 from pipelines.defs.streaming.assets import topic_key
 from pipelines.quality import health
 from pipelines.quality.expectations import RuleResult
-from pipelines.quality.results import BLOCK, WARN, Checked, crashed, record
+from pipelines.quality.results import Checked, crashed, record
+from pipelines.quality.rules import WARN
 from services.kafka.client import KafkaUnavailable, end_offsets
 from services.kafka.topics import landed_topics
 from services.runtime.settings import HealthSettings, KafkaSettings
@@ -101,7 +102,7 @@ def _landing(lake: duckdb.DuckDBPyConnection, topic: str, since: datetime, ends:
         raise KafkaUnavailable("Kafka does not tell where its topics end")
     lag = health.landing_lags(lake, ends)[topic]
     limit = HealthSettings.load().max_landing_lag
-    result = RuleResult(LANDING, lag <= limit, lag, sample=(f"{lag} records wait",))
+    result = RuleResult(LANDING, lag <= limit, lag, sample=(f"{lag} records wait",), severity=WARN)
     return Answer({None: result}, {"records_waiting": lag, "limit": limit})
 
 
@@ -113,7 +114,12 @@ def _failed(lake: duckdb.DuckDBPyConnection, table: str, since: datetime, ends: 
     limit = HealthSettings.load().max_failed_share
     results: dict[str | None, RuleResult] = {
         each.tenant_id: RuleResult(
-            FAILED, each.share <= limit, each.count_events, each.count_failed, (f"share {each.share:.4f}",)
+            FAILED,
+            each.share <= limit,
+            each.count_events,
+            each.count_failed,
+            (f"share {each.share:.4f}",),
+            severity=WARN,
         )
         for each in shares
     }
@@ -135,6 +141,7 @@ def _clocks(lake: duckdb.DuckDBPyConnection, table: str, since: datetime, ends: 
             each.count_events,
             each.count_from_future,
             (f"median {each.median_seconds:.1f} s", f"p95 {each.p95_seconds:.1f} s"),
+            severity=WARN,
         )
         for each in skews
     }
@@ -151,9 +158,8 @@ _ASK = {LANDING: _landing, FAILED: _failed, CLOCKS: _clocks}
 
 
 def _rows(key: dg.AssetKey, answer: Answer) -> Iterator[Checked]:
-    severity = BLOCK if answer.has_crashed else WARN
     for tenant_id, result in answer.results.items():
-        yield Checked("health", "/".join(key.path), [result], severity=severity, tenant_id=tenant_id)
+        yield Checked("health", "/".join(key.path), [result], tenant_id=tenant_id)
 
 
 def _check_result(key: dg.AssetKey, answer: Answer) -> dg.AssetCheckResult:

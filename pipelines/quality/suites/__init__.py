@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pipelines.quality.rules import Suite
+from pipelines.quality.rules import Rule, Suite
+from pipelines.quality.schema import SCHEMA
 from pipelines.quality.suites import (
     failed_events,
     group_events,
@@ -12,6 +13,7 @@ from pipelines.quality.suites import (
     participation_events,
     study_events,
 )
+from pipelines.quality.trailing import TRAILING
 
 RAW_SUITES: Mapping[str, Suite] = {
     "participation_events": participation_events.SUITE,
@@ -20,4 +22,9 @@ RAW_SUITES: Mapping[str, Suite] = {
     "study_events": study_events.SUITE,
     "failed_events": failed_events.SUITE,
 }
-"""By raw table."""
+"""By raw table: the rules of its rows."""
+
+
+def raw_rules(raw_table: str) -> tuple[Rule, ...]:
+    """All that a slice of the table is held against: its columns, its rows, and the weeks before it."""
+    return (SCHEMA, *RAW_SUITES[raw_table].rules, *TRAILING[raw_table].suite.rules)

@@ -1,6 +1,7 @@
-"""Rules of a candidate evidence table: what must hold of every table before anybody reads it.
+"""Rules of a candidate evidence table: what must hold of every table before anybody reads it, and what is
+unusual against the rows that are published.
 
-The table's columns, key and thresholds are given by the caller; formulas are not checked here.
+The table's columns, key, studies and thresholds are given by the caller; formulas are not checked here.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pipelines.quality.rules import (
     is_present,
     is_true,
     is_unique,
+    warns,
 )
 
 if TYPE_CHECKING:
@@ -53,8 +55,33 @@ TOLERANCE = 1e-12
 """Of an interval's ends against its estimate, relative: rounding in the last bits is no fault."""
 
 
+MIN_PUBLISHED = 20
+"""Of a tenant with fewer published rows nothing is usual."""
+
+USUAL = Suite(
+    "evidence, against what is published",
+    ("volume", "moved"),
+    (
+        warns(
+            is_between("volume", 0.8, 2, "volume_is_usual"),
+            "Groups or studies of the partner are gone, or many are new.",
+        ),
+        warns(
+            is_between("moved", None, 0.5, "estimates_are_usual"),
+            "Most estimates of the partner have moved by more than half since the last release.",
+        ),
+    ),
+)
+"""On the frame of `against_published`: one row per tenant."""
+
+
 def evidence_suite(
-    table: str, columns: Sequence[str], key: Sequence[str], threshold_of: Callable[[str], int]
+    table: str,
+    columns: Sequence[str],
+    key: Sequence[str],
+    *,
+    studies: Sequence[str],
+    threshold_of: Callable[[str], int],
 ) -> Suite:
     """The suite of one table. `threshold_of` gives the fewest people of a cell for a data class."""
     rules: tuple[Rule, ...] = (
@@ -63,6 +90,7 @@ def evidence_suite(
         is_one_of("data_class", ("live", "public", "synthetic")),
         is_one_of("source_kind", ("own", "literature")),
         is_one_of("design", DESIGNS),
+        is_one_of("study", studies, "study_has_a_protocol"),
         is_between("se", 0, None, "se_is_not_negative"),
         is_between("share", 0, 1, "shares_are_between_0_and_1"),
         is_between("missing_share", 0, 1, "missing_share_is_between_0_and_1"),
@@ -71,6 +99,8 @@ def evidence_suite(
         is_true("is_emptied", "suppressed_cells_are_empty"),
         is_true("is_explained", "missing_estimates_say_why"),
         is_true("has_denominator", "every_shown_row_has_a_denominator"),
+        is_true("is_within", "people_fit_their_wholes"),
+        is_true("is_in_time", "period_is_in_order"),
         is_true("is_worded", "only_randomised_designs_speak_of_effects"),
         is_unique(key, "rows_are_unique"),
     )
@@ -93,6 +123,8 @@ def _derive(frame: pd.DataFrame, thresholds: Mapping[str, int]) -> pd.DataFrame:
         | (frame[["estimate", "se", "ci_low", "ci_high", "n", "denominator"]].isna().all(axis=1)),
         is_explained=(is_shown & (is_estimated | has_reason))
         | (~is_shown & frame["suppression_reason"].notna()),
+        is_within=_is_within(frame),
+        is_in_time=_is_in_time(frame),
         has_denominator=~is_shown | frame["denominator"].notna(),
         is_worded=frame["contrast"].isna()
         | (frame["design"] == "randomised")
@@ -115,3 +147,45 @@ def _is_large_enough(frame: pd.DataFrame, thresholds: Mapping[str, int]) -> pd.S
     # Where single people may be shown, an empty cell may be shown as well: it says so.
     enough = [count.isna() | (count >= threshold) | ((count == 0) & (threshold <= 1)) for count in people]
     return pd.concat(enough, axis=1).all(axis=1)
+
+
+def _is_within(frame: pd.DataFrame) -> pd.Series[bool]:
+    """Nobody is counted who is not among those who consented, nor in an arm who is not in the row."""
+    import pandas as pd
+
+    n = frame["n"]
+    parts = [pd.to_numeric(frame[name]) > n for name in ("n_arm", "n_reference") if name in frame.columns]
+    of_people = frame["denominator_unit"].astype(str).str.startswith("people")
+    too_many = [*parts, n > pd.to_numeric(frame["n_consented"]), of_people & (n > frame["denominator"])]
+    return ~pd.concat(too_many, axis=1).any(axis=1)
+
+
+def _is_in_time(frame: pd.DataFrame) -> pd.Series[bool]:
+    """First and last day, as text that sorts as days do."""
+    ends = frame["period"].astype("string").str.split("/", expand=True).reindex(columns=[0, 1])
+    return frame["period"].isna() | (ends[0] <= ends[1]).fillna(False)
+
+
+def against_published(
+    rows: pd.DataFrame, published: pd.DataFrame, key: Sequence[str]
+) -> tuple[pd.DataFrame, int]:
+    """By tenant: rows as a multiple of the published ones, and the share of estimates that have moved by
+    more than half. And of how many tenants nothing can be said, because too little is published."""
+    import pandas as pd
+
+    counts = pd.DataFrame(
+        {"now": rows.groupby("tenant").size(), "before": published.groupby("tenant").size()}
+    ).fillna(0)
+    both = rows.merge(published, on=list(key), suffixes=("", "_before"))
+    now, before = (pd.to_numeric(both[name]) for name in ("estimate", "estimate_before"))
+    has_moved = (now - before).abs() > 0.5 * pd.concat([now.abs(), before.abs()], axis=1).max(axis=1)
+    moved = has_moved[now.notna() & before.notna()].groupby(both["tenant"]).mean()
+    is_judged = counts["before"] >= MIN_PUBLISHED
+    frame = pd.DataFrame(
+        {
+            "tenant": counts.index,
+            "volume": (counts["now"] / counts["before"]).where(is_judged).to_numpy(),
+            "moved": moved.reindex(counts.index).where(is_judged).astype(float).to_numpy(),
+        }
+    )
+    return frame, int((~is_judged).sum())

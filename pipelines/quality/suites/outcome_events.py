@@ -1,4 +1,4 @@
-"""Rules of raw.outcome_events."""
+"""Rules of raw.outcome_events. What an answer may be is its instrument's to say: its file has the ranges."""
 
 from __future__ import annotations
 
@@ -6,11 +6,20 @@ from typing import TYPE_CHECKING
 
 from circles.outcomes.v1 import outcome_event_pb2 as contract
 
-from pipelines.quality.rules import codes, is_between, is_one_of, is_true
+from pipelines.quality.rules import Computed, codes, is_between, is_one_of, is_true, warns
 from pipelines.quality.suites.events import event_suite
+from services.runtime.instruments import instruments
 
 if TYPE_CHECKING:
     import pandas as pd
+
+ITEMS = "questionnaire_answered__items"
+COMPUTED = {
+    "count_items": Computed(ITEMS, f"len({ITEMS})"),
+    "highest_item": Computed(ITEMS, f"list_max(list_transform({ITEMS}, lambda each: each.item))"),
+    "least_value": Computed(ITEMS, f"list_min(list_transform({ITEMS}, lambda each: each.value))"),
+    "most_value": Computed(ITEMS, f"list_max(list_transform({ITEMS}, lambda each: each.value))"),
+}
 
 MAX_SCORE = 1000.0
 """No instrument goes further, either way. Infinity and NaN are further."""
@@ -18,7 +27,7 @@ MAX_SCORE = 1000.0
 
 def _derive(frame: pd.DataFrame) -> pd.DataFrame:
     kind = frame["kind"]
-    scored = frame[["questionnaire_answered__total", "questionnaire_answered__items"]].notna().any(axis=1)
+    scored = frame["questionnaire_answered__total"].notna() | frame["count_items"].notna()
     allocated = frame[["arm_allocated__study_code", "arm_allocated__arm"]].notna().all(axis=1)
     scope = frame["consent_given__scope"].notna() | frame["consent_withdrawn__scope"].notna()
     return frame.assign(
@@ -28,7 +37,35 @@ def _derive(frame: pd.DataFrame) -> pd.DataFrame:
         | frame["questionnaire_answered__instrument"].notna(),
         has_arm=(kind != "arm_allocated") | allocated,
         has_scope=~kind.isin(["consent_given", "consent_withdrawn"]) | scope,
+        **_within_instrument(frame),
     )
+
+
+def _within_instrument(frame: pd.DataFrame) -> dict[str, pd.Series[bool]]:
+    """Whether totals and items are within the ranges of their instrument; of an unknown one they are."""
+    import pandas as pd
+
+    code = frame["questionnaire_answered__instrument"]
+    total = pd.to_numeric(frame["questionnaire_answered__total"])
+    numbers = {name: pd.to_numeric(frame[name]) for name in ("highest_item", "least_value", "most_value")}
+    ranges = {
+        each.code: (*each.total_range, *each.item_range, each.count_items) for each in instruments().values()
+    }
+    limits = pd.DataFrame(
+        [ranges.get(each, (None,) * 5) for each in code],
+        index=frame.index,
+        columns=["least_total", "most_total", "least", "most", "count"],
+        dtype=float,
+    )
+    return {
+        "has_known_instrument": code.isna() | limits["count"].notna(),
+        "has_total_in_range": ~((total < limits["least_total"]) | (total > limits["most_total"])),
+        "has_items_in_range": ~(
+            (numbers["least_value"] < limits["least"])
+            | (numbers["most_value"] > limits["most"])
+            | (numbers["highest_item"] > limits["count"])
+        ),
+    }
 
 
 SUITE = event_suite(
@@ -37,7 +74,6 @@ SUITE = event_suite(
     columns=(
         "participant_ref",
         "questionnaire_answered__instrument",
-        "questionnaire_answered__items",
         "questionnaire_answered__total",
         "attribute_stated__age_band",
         "attribute_stated__gender",
@@ -58,6 +94,12 @@ SUITE = event_suite(
         is_true("has_instrument", "instrument_is_present"),
         is_true("has_score", "questionnaire_has_items_or_total"),
         is_between("questionnaire_answered__total", -MAX_SCORE, MAX_SCORE),
+        is_true("has_total_in_range", "total_is_in_range_of_its_instrument"),
+        is_true("has_items_in_range", "items_are_in_range_of_their_instrument"),
+        warns(
+            is_true("has_known_instrument", "instrument_is_known"),
+            "The gateway has no file of it any more, or the pipelines have another folder of instruments.",
+        ),
         is_true("has_arm", "allocation_names_study_and_arm"),
         is_true("has_scope", "consent_names_its_scope"),
         is_one_of("attribute_stated__age_band", codes(contract.AgeBand.DESCRIPTOR)),
@@ -73,4 +115,5 @@ SUITE = event_suite(
         is_between("cost_recorded__amount", 0, 1e12),
     ),
     derive=_derive,
+    computed=COMPUTED,
 )

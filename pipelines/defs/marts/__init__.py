@@ -1,0 +1,1 @@
+"""The gate between marts and evidence, as checks on the marts."""
