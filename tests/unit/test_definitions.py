@@ -88,6 +88,31 @@ def test_every_asset_is_in_one_job(definitions: dg.Definitions) -> None:
     assert sorted(in_jobs) == sorted(graph.materializable_asset_keys)
 
 
+def test_tables_have_days_up_to_the_marts_and_know_how_old_they_may_be(definitions: dg.Definitions) -> None:
+    from pipelines.defs.days import DAYS
+
+    graph = definitions.resolve_asset_graph()
+    by_group: dict[str, set[tuple[bool, bool]]] = {}
+    for key in graph.get_all_asset_keys():
+        node = graph.get(key)
+        facts = (node.partitions_def == DAYS, node.freshness_policy is not None)
+        by_group.setdefault(str(node.group_name), set()).add(facts)
+    assert by_group == {
+        "streaming": {(False, False)},
+        "landing": {(True, True)},
+        "admission": {(True, False)},
+        "staging": {(True, False)},
+        "intermediate": {(True, False)},
+        "marts": {(True, True)},
+        "evidence": {(False, True)},
+        "publication": {(False, True)},
+        "reconciliation": {(False, True)},
+        "maintenance": {(False, True)},
+    }
+    dbt = graph.get(next(key for key in graph.get_all_asset_keys() if key.path[0] == "marts"))
+    assert dbt.backfill_policy is not None and dbt.backfill_policy.max_partitions_per_run is None
+
+
 def test_each_job_has_its_own_checks(definitions: dg.Definitions) -> None:
     from pipelines.defs.health.checks import CHECKS
 
