@@ -219,8 +219,8 @@ def _released(connection: Connection, there: set[int]) -> list[NamedSnapshot]:
             "coalesce((to_jsonb(each) ->> 'is_shown')::boolean, false) FROM evidence.releases AS each"
         )
         return [
-            NamedSnapshot(number, snapshot, released_at, number in there, *flags, number in brought)
-            for number, snapshot, released_at, *flags in cursor.fetchall()
+            NamedSnapshot(number, snapshot, released_at, number in there, erased, is_shown, number in brought)
+            for number, snapshot, released_at, erased, is_shown in cursor.fetchall()
         ]
 
 
