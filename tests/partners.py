@@ -111,12 +111,12 @@ def published_rows(statement: str, *values: Any) -> list[tuple[Any, ...]]:
         return list(cursor.fetchall())
 
 
-def wait_until_quiet() -> None:
-    """Returns when every consumer of this session's stack has everything that is on the topics, figures of
-    figures included."""
+def wait_until_quiet(*consumers: str) -> None:
+    """Returns when every consumer of this session's stack, or each of these, has everything that is on the
+    topics, figures of figures included."""
 
     def is_quiet() -> bool:
-        topics = gather()["topics"]
+        topics = [each for each in gather()["topics"] if not consumers or each["consumer"] in consumers]
         return bool(topics) and all(line["lag"] == 0 for line in topics)
 
     wait_until(is_quiet, "no lag", seconds=180)

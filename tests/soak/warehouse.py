@@ -59,7 +59,7 @@ class WarehouseKills:
         with noted(progress, f"after kill {progress.done}"), self._read():
             # A run that was killed twice is tried again with the next landing: of what is known already.
             self._post(posted[:1])
-            wait_until_quiet()
+            wait_until_quiet("landing")
             wait_until_built()
             assert count_places(self.partner) == {event.event_id: 1 for event in posted}, "places of events"
         progress.counts["checks"] += 1
