@@ -34,7 +34,7 @@ GOOD: dict[str, dict[str, Any]] = {
         "first_activity_at": "2026-01-01", "last_activity_at": "2026-01-01",
     },
     "fct_participation": {
-        "group_id": "g", "participant_id": "p", "has_research_consent": False, "kind": "thread_read",
+        "group_id": "g", "participant_id": "p", "kind": "thread_read",
         "occurred_at": "2026-01-01 23:30:00+00", "occurred_on": "2026-01-01",
     },
     "fct_study_arm_outcome": {"study_code": "s", "arm": "a", "count_allocated": 1},
