@@ -21,7 +21,7 @@ def test_kills_in_a_build_lose_nothing_and_show_nobody_a_half(stack: Stack) -> N
     partner = new_partner(stack, "killed-building")
     events = list(Community(7, 2_000).events())
     assert stack.up().returncode == 0
-    with Reader() as reader:
+    with Reader(is_published=False) as reader:
         with partner.client(patience_seconds=120) as client:
             assert client.post(events).count_acknowledged == len(events)
         wait_until(lambda: bool(processes_of(stack, "dbt")), "a dbt at work", seconds=300)

@@ -17,6 +17,7 @@ from circles.outcomes.v1.outcome_service_pb2_grpc import OutcomeServiceStub
 from pipelines.defs.resources import Lake
 from services.ingestion.pseudonyms import Pseudonymiser
 from services.kafka.client import producer
+from services.runtime.instruments import instruments
 from services.runtime.settings import IngestionSettings, KafkaSettings
 from tests.fakes.raw_lake import deferred
 from tests.partners import Partner, lake_rows, landed, new_partner, wait_until_quiet
@@ -135,6 +136,7 @@ def test_dagsters_job_sends_nothing_unless_it_is_told_to(stack: Stack) -> None:
     from pipelines.defs.operations.replay import replay_failed_events
 
     def run(**settings: Any) -> Any:
+        instruments.cache_clear()  # a run is a process of its own
         config = {"ops": {"replay": {"config": {"tenant": partner.tenant_id, **settings}}}}
         result = replay_failed_events.execute_in_process(
             run_config=config, resources={"lake": Lake()}, raise_on_error=False
