@@ -5,9 +5,11 @@ What becomes of it is the tests' business.
 
 from __future__ import annotations
 
+import re
 import uuid
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -54,10 +56,19 @@ def post_all(stack: Stack) -> Partners:
     _post_good_among_bad(careful)
     killed = new_partner(stack, "killed")
     post_while_killing(killed, killed_events(), ["ingestion", "engagement", "landing"])
+    _made_days_ago(stack)
     result = stack.circles("demo", "--keep", "--events", str(COUNT_EVENTS))
     if result.returncode != 0:
         pytest.fail(f"circles demo failed:\n{result.stdout[-3000:]}\n{result.stderr[-3000:]}", pytrace=False)
     return Partners(nine, half, careless, killed, careful, foreign, result.stdout)
+
+
+def _made_days_ago(stack: Stack) -> None:
+    """Dagster has days from the first one of its stack on: here there are some to compute again."""
+    settings = stack.home / "stack.env"
+    first = f"{datetime.now(UTC) - timedelta(days=5):%Y-%m-%d}"
+    settings.write_text(re.sub(r"(?<=DAGSTER_FIRST_DAY=).*", f"'{first}'", settings.read_text()))
+    assert stack.recorded("CIRCLES_DAGSTER_FIRST_DAY") == first
 
 
 def killed_events() -> list[Any]:
