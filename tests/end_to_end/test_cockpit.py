@@ -72,12 +72,12 @@ def test_days_are_computed_again_by_a_backfill(page: Page) -> None:
     page.get_by_role("button", name="Materialize").first.click()
     page.get_by_placeholder("ex: ").fill(f"[{first}...{last}]")
     page.get_by_placeholder("ex: ").press("Enter")
-    expect(page.get_by_text("2 partitions")).to_be_visible()
+    expect(page.get_by_text("2 partitions", exact=True)).to_be_visible()
     page.get_by_role("button", name="Launch backfill").click()
     page.wait_for_timeout(1000)
     page.goto("/runs/?view=backfills")
     expect(page.get_by_text("fct_participation").first).to_be_visible()
-    expect(page.get_by_text("Completed").first).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.get_by_text("Success", exact=True).first).to_be_visible(timeout=PATIENCE_MS)
 
 
 def test_failed_events_are_replayed_and_first_only_counted(page: Page) -> None:

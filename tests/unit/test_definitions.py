@@ -164,3 +164,12 @@ def test_what_we_leave_out_of_dagster_dbt_is_still_there_to_be_left_out() -> Non
     resource = dbt_resource()
     assert isinstance(resource._cli_version, Version)
     assert resource._initialize_dbt_core_adapter([]) is None
+
+
+def test_one_mart_can_be_computed_alone(definitions: dg.Definitions) -> None:
+    """With its own checks, from Dagster's page: other marts' checks are made in the same step."""
+    import dagster as dg
+
+    alone = dg.define_asset_job("alone", selection=dg.AssetSelection.assets(["marts", "fct_participation"]))
+    job = dg.Definitions.merge(definitions, dg.Definitions(jobs=[alone])).resolve_job_def("alone")
+    assert {key.path[-1] for key in job.asset_layer.executable_asset_keys} == {"fct_participation"}

@@ -36,17 +36,27 @@ def _specs() -> Iterator[dg.AssetCheckSpec]:
             yield dg.AssetCheckSpec(rule.name, asset=key, description=rule.meaning)
 
 
-@dg.multi_asset_check(name="marts", specs=[*_specs()])
+@dg.multi_asset_check(name="marts", specs=[*_specs()], can_subset=True)
 def checks(
     context: dg.AssetCheckExecutionContext, lake: Lake, database: Database
 ) -> Iterator[dg.AssetCheckResult]:
+    """All marts are judged, also where one is asked about: a verdict is one of all."""
     with building(database.settings), lake.open(read_only=True) as connection:
         snapshot = current_snapshot(connection)
     with lake.open(snapshot=snapshot) as connection:
         checked = judge(connection, snapshot, database.settings, context.run.run_id)
-    for each in checked:
-        yield _verdict(each, snapshot)
-        yield from (_check_result(each, result) for result in each.results)
+    asked = context.selected_asset_check_keys
+    results = (
+        found
+        for each in checked
+        for found in (_verdict(each, snapshot), *(_check_result(each, result) for result in each.results))
+    )
+    yield from (each for each in results if _key(each) in asked)
+
+
+def _key(result: dg.AssetCheckResult) -> dg.AssetCheckKey:
+    assert result.asset_key and result.check_name
+    return dg.AssetCheckKey(result.asset_key, result.check_name)
 
 
 def _verdict(checked: MartChecked, snapshot: int) -> dg.AssetCheckResult:
