@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 import psycopg2
 
+from pipelines.defs.automation.unfinished import UNFINISHED
 from pipelines.evidence.rows import TABLES
 from pipelines.quality.admission import newest_pending
 from services.runtime.lake import open_lake
@@ -27,11 +28,8 @@ from tests.stacks import Stack, wait_until
 
 DOMAINS = ("participation", "outcomes", "groups", "studies")
 FAILED = "SELECT tenant_id, event_id FROM staging.stg_failures__failed_events"
-PLACES = " UNION ALL ".join(
-    [*(f"SELECT tenant_id, event_id FROM staging.stg_{each}__events" for each in DOMAINS), FAILED]
-)
-
-UNFINISHED = ("QUEUED", "NOT_STARTED", "STARTING", "STARTED", "CANCELING")
+STAGED = " UNION ALL ".join(f"SELECT tenant_id, event_id FROM staging.stg_{each}__events" for each in DOMAINS)
+PLACES = f"{STAGED} UNION ALL {FAILED}"
 
 
 def processes_of(stack: Stack, kind: str) -> list[psutil.Process]:
@@ -71,7 +69,8 @@ def unfinished_runs() -> list[tuple[str, str, str]]:
     settings = PostgresSettings.load()
     with closing(connect(settings, settings.database_dagster)) as connection, connection.cursor() as cursor:
         cursor.execute(
-            "SELECT run_id, pipeline_name, status FROM runs WHERE status = ANY(%s)", ([*UNFINISHED],)
+            "SELECT run_id, pipeline_name, status FROM runs WHERE status = ANY(%s)",
+            ([each.value for each in UNFINISHED],),
         )
         return list(cursor.fetchall())
 

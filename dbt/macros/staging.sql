@@ -16,10 +16,10 @@
     {% set are_wanted %}
     raw_table = '{{ raw_table }}' and verdict = '{{ verdict }}' {{ 'and slice_id > ' ~ after if after is not none }}
     {% endset %}
-    {% set slices = source('admission', raw_table) %}
+    {% set is_landed_then = landed_with(source('admission', raw_table), are_wanted) %}
     with slices as (
         select slice_id, tenant_id, first_landed_seq, last_landed_seq, reason, checked_at
-        from {{ slices }}
+        from {{ source('admission', raw_table) }}
         where {{ are_wanted }}
     ),
 
@@ -28,13 +28,13 @@
         -- The tenant of a foreign record is unknown; its slice is under the empty name.
         select distinct coalesce(tenant_id, '') as tenant_id, landed_seq
         from {{ source('raw', raw_table) }}
-        where {{ landed_with(slices, are_wanted) }}
+        where {{ is_landed_then }}
     ),
 
     landed_slices as (
         select
             landings.tenant_id,
-            landings.landed_seq,
+            landings.landed_seq as slice_landing,
             slices.slice_id,
             slices.reason as verdict_reason,
             slices.checked_at as verdict_at
@@ -48,8 +48,8 @@
     from {{ source('raw', raw_table) }} as source_rows
     inner join landed_slices
         on coalesce(source_rows.tenant_id, '') = landed_slices.tenant_id
-        and source_rows.landed_seq = landed_slices.landed_seq
-    where {{ landed_with(slices, are_wanted, 'source_rows.landed_seq') }}
+        and source_rows.landed_seq = landed_slices.slice_landing
+    where {{ is_landed_then }}
 {%- endmacro %}
 
 {#

@@ -17,15 +17,13 @@ from typing import Any
 import psycopg2
 import pytest
 
-from infra.demo import builds
-from pipelines.quality.admission import newest_pending
-from services.runtime.lake import open_lake
 from services.runtime.settings import PostgresSettings, ReaderSettings
+from tests.builds import STAGED, wait_until_built
 from tests.difficult_partners import COUNT_EVENTS, Partners, killed_events, post_group
 from tests.fakes.bad_input import bad_events
 from tests.live_figures import live_figures, recount
 from tests.partners import lake_rows, published_rows
-from tests.stacks import Stack, wait_until
+from tests.stacks import Stack
 
 pytestmark = [pytest.mark.stack, pytest.mark.dagster, pytest.mark.timeout(900)]
 
@@ -38,11 +36,6 @@ WAVES = {
     "month-8": "bdi.8m",
 }
 ARMS = {"btheb": "BtheB", "tau": "TAU"}
-
-STAGED = " UNION ALL ".join(
-    f"SELECT tenant_id, event_id FROM staging.stg_{each}__events"
-    for each in ("participation", "outcomes", "groups", "studies")
-)
 
 
 def test_every_good_event_among_bad_ones_is_staged_once(built: Partners) -> None:
@@ -170,12 +163,8 @@ def test_a_bad_slice_is_blocked_and_the_others_go_on(built: Partners) -> None:
 
 
 def test_every_acknowledged_event_is_in_staging_once(built: Partners) -> None:
-    union = " UNION ALL ".join(
-        f"SELECT tenant_id, event_id FROM staging.stg_{each}__events"
-        for each in ("participation", "outcomes", "groups", "studies")
-    )
     rows = lake_rows(
-        f"SELECT tenant_id, count(*), count(DISTINCT event_id) FROM ({union}) GROUP BY tenant_id"
+        f"SELECT tenant_id, count(*), count(DISTINCT event_id) FROM ({STAGED}) GROUP BY tenant_id"
     )
     counts = {tenant: (count, distinct) for tenant, count, distinct in rows}
     assert counts["synthetic-community"] == (COUNT_EVENTS, COUNT_EVENTS)
@@ -231,7 +220,7 @@ def test_after_down_and_up_what_is_new_comes_in_by_the_sensor_and_no_other_figur
     assert stack.down().returncode == 0
     result = stack.circles("demo", "--keep", "--events", str(COUNT_EVENTS))
     assert result.returncode == 0, result.stderr[-3000:]
-    wait_until(lambda: not _is_building(stack), "the end of the build", seconds=300)
+    wait_until_built(300)
     participants = published_rows(
         "SELECT estimate FROM evidence.group_engagement WHERE tenant = %s AND estimate_name = 'participants'",
         grown,
@@ -251,9 +240,3 @@ def _figures(*, but: str) -> list[tuple[Any, ...]]:
             but,
         )
     return rows
-
-
-def _is_building(stack: Stack) -> bool:
-    run = builds.newest_run(stack.ports["dagster"])
-    with closing(open_lake()) as lake:
-        return newest_pending(lake) is not None or (run is not None and run.is_unfinished)

@@ -14,12 +14,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from services.client import Event
-from services.simulator.community import Community
 from tests.engagement_workers import Workers, make_topics
 from tests.fakes.engagement_process import POINTS
 from tests.live_figures import recount
 from tests.partners import Partner
 from tests.soak.kills import noted
+from tests.soak.parts import Parts
 from tests.soak.progress import Progress
 
 WITHOUT = ("dagster-*", "engagement", "live", "landing", "safeguarding")
@@ -34,7 +34,7 @@ class EngagementKills:
     def __init__(self, partner: Partner, folder: Path, progress: Progress) -> None:
         self.partner = partner
         self.progress = progress
-        self.events = list(Community(progress.seed, progress.goal * EVENTS_PER_KILL).events())
+        self.parts = Parts(progress, EVENTS_PER_KILL)
         self.workers = {name: Workers(partner.stack, folder, f"soak-{name}") for name in OPTIONS}
         for workers in self.workers.values():
             make_topics(workers.name)
@@ -44,7 +44,7 @@ class EngagementKills:
         progress = self.progress
         rng = random.Random(f"{progress.seed}/{progress.done}")
         name, point = list(OPTIONS)[progress.done % 2], rng.choice([*POINTS, "random"])
-        part = self.events[progress.done * EVENTS_PER_KILL :][:EVENTS_PER_KILL]
+        part = self.parts.upcoming()
         progress.done += 1
         progress.counts[point] += 1
         progress.counts[name] += 1
@@ -55,7 +55,7 @@ class EngagementKills:
 
     def check(self) -> None:
         progress = self.progress
-        posted = self.events[: progress.done * EVENTS_PER_KILL]
+        posted = self.parts.posted()
         for name, workers in self.workers.items():
             with noted(progress, f"after kill {progress.done}, {name}"):
                 last = workers.start(*OPTIONS[name])

@@ -16,10 +16,10 @@ from typing import Any
 
 from circles.client import Client, ClientError
 
-from services.simulator.community import Community
 from tests.kills import kill, landed_ids
 from tests.live_figures import live_figures, recount
 from tests.partners import Partner, wait_until_quiet
+from tests.soak.parts import Parts
 from tests.soak.progress import Progress
 
 WITHOUT = ("dagster-*",)
@@ -34,13 +34,13 @@ class Kills:
     def __init__(self, partner: Partner, folder: Path, progress: Progress) -> None:
         self.partner = partner
         self.progress = progress
-        self.events = list(Community(progress.seed, progress.goal * EVENTS_PER_KILL).events())
+        self.parts = Parts(progress, EVENTS_PER_KILL)
 
     def step(self) -> None:
         """A step that was broken off posts its part again: the same events, which count once."""
         progress = self.progress
         rng = random.Random(f"{progress.seed}/{progress.done}")
-        part = self.events[progress.done * EVENTS_PER_KILL :][:EVENTS_PER_KILL]
+        part = self.parts.upcoming()
         victim, is_streaming = rng.choice(VICTIMS), progress.done % 2 == 0
         progress.done += 1
         progress.counts[victim] += 1
@@ -54,7 +54,7 @@ class Kills:
 
     def check(self) -> None:
         progress = self.progress
-        posted = self.events[: progress.done * EVENTS_PER_KILL]
+        posted = self.parts.posted()
         with noted(progress, f"after kill {progress.done}"):
             wait_until_quiet()
             assert landed_ids(self.partner) == sorted(event.event_id for event in posted), "landed ids"

@@ -14,11 +14,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from services.client import Event
-from services.simulator.community import Community
 from tests.builds import Reader, count_places, kill_process_of, processes_of, wait_until_built
 from tests.kills import kill
 from tests.partners import Partner, wait_until_quiet
 from tests.soak.kills import noted
+from tests.soak.parts import Parts
 from tests.soak.progress import Progress
 from tests.stacks import wait_until
 
@@ -36,13 +36,13 @@ class WarehouseKills:
     def __init__(self, partner: Partner, folder: Path, progress: Progress) -> None:
         self.partner = partner
         self.progress = progress
-        self.events = list(Community(progress.seed, progress.goal * EVENTS_PER_KILL).events())
+        self.parts = Parts(progress, EVENTS_PER_KILL)
 
     def step(self) -> None:
         """A step that was broken off posts its part again: the same events, which count once."""
         progress = self.progress
         rng = random.Random(f"{progress.seed}/{progress.done}")
-        part = self.events[progress.done * EVENTS_PER_KILL :][:EVENTS_PER_KILL]
+        part = self.parts.upcoming()
         # The ones that matter most, and that are the hardest to meet, in every other step.
         victim = rng.choice(OF_A_BUILD if progress.done % 2 else SERVICES)
         progress.done += 1
@@ -55,7 +55,7 @@ class WarehouseKills:
 
     def check(self) -> None:
         progress = self.progress
-        posted = self.events[: progress.done * EVENTS_PER_KILL]
+        posted = self.parts.posted()
         with noted(progress, f"after kill {progress.done}"), self._read():
             # A run that was killed twice is tried again with the next landing: of what is known already.
             self._post(posted[:1])

@@ -104,20 +104,10 @@ def variables(days: tuple[date, date] | None, *, test_all_rows: bool = False) ->
 
 
 def _figures(lake: duckdb.DuckDBPyConnection, key: dg.AssetKey, made: dg.Output[Any]) -> dict[str, Any]:
-    """How long dbt took, the lake as it is then, and the rows of a table: a view would be computed for it."""
+    """Rows of a table, the snapshot that they were counted in, and how long dbt took."""
     schema, table = key.path
-    figures: dict[str, Any] = {"lake_snapshot": current_snapshot(lake)}
+    ((rows,),) = lake.execute(f'SELECT count(*) FROM "{schema}"."{table}"').fetchall()  # noqa: S608  # dbt's names
+    figures: dict[str, Any] = {"dagster/row_count": int(rows), "lake_snapshot": current_snapshot(lake)}
     if duration := made.metadata.get("Execution Duration"):
         figures["seconds"] = round(float(str(duration.value)), 2)
-    if _is_table(lake, schema, table):
-        ((rows,),) = lake.execute(f'SELECT count(*) FROM "{schema}"."{table}"').fetchall()  # noqa: S608  # dbt's names
-        figures["dagster/row_count"] = int(rows)
     return figures
-
-
-def _is_table(lake: duckdb.DuckDBPyConnection, schema: str, table: str) -> bool:
-    found = lake.execute(
-        "SELECT 1 FROM duckdb_tables() WHERE database_name = 'lake' AND schema_name = ? AND table_name = ?",
-        [schema, table],
-    ).fetchall()
-    return bool(found)
