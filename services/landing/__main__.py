@@ -33,6 +33,12 @@ from services.runtime.settings import (
 )
 
 SERVICE = "landing"
+LONG_READS = {
+    "max_poll_records": 1000,
+    "max_partition_fetch_bytes": 2 << 20,
+    "receive_buffer_bytes": 4 << 20,
+}
+"""kafka-python takes 4 KiB at a time from the socket: with a small buffer it waits in between."""
 PASSING = (Fenced, Paused, KafkaUnavailable, PostgresUnavailable, KafkaError, duckdb.Error, psycopg2.Error)
 
 
@@ -55,7 +61,7 @@ def _session(stop: threading.Event, alarms: Alarms) -> None:
         # No silent jump: an offset that is no longer there is an error to the consumer, and a gap to us.
         reader = opened.enter_context(
             contextlib.closing(
-                consumer(kafka, auto_offset_reset="none", enable_auto_commit=False, max_poll_records=1000)
+                consumer(kafka, auto_offset_reset="none", enable_auto_commit=False, **LONG_READS)
             )
         )
         loader = Loader(reader, client, lake, LandingSettings.load(), QuarantineSettings.load())

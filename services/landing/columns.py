@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from functools import cache
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
@@ -26,12 +27,12 @@ def columns(array: pa.StructArray, fields: Iterable[FieldDescriptor], prefix: st
 
 def kinds(array: pa.StructArray, message: Descriptor) -> pa.Array:
     """Name of the member of the oneof `kind` that each event has; NULL where it has none."""
-    members = message.oneofs_by_name["kind"].fields
-    result = pa.nulls(len(array), pa.string())
-    for field in members:
-        is_set = array.field(field.name).is_valid()
-        result = pc.if_else(is_set, pa.scalar(field.name), result)
-    return result
+    members = [field.name for field in message.oneofs_by_name["kind"].fields]
+    numbers = np.full(len(array), len(members))
+    for number, name in enumerate(members):
+        if array.field(name).null_count < len(array):
+            numbers[array.field(name).is_valid().to_numpy(zero_copy_only=False)] = number
+    return pa.array([*members, None], pa.string()).take(pa.array(numbers))
 
 
 def _columns_of_field(child: pa.Array, field: FieldDescriptor, prefix: str) -> Iterator[Column]:
@@ -44,22 +45,33 @@ def _columns_of_field(child: pa.Array, field: FieldDescriptor, prefix: str) -> I
 
 
 def _portable(child: pa.Array, field: FieldDescriptor) -> pa.Array:
-    if field.is_repeated:
-        return child.cast(_signed(child.type))
-    if field.enum_type is not None:
+    if field.enum_type is not None and not field.is_repeated:
         return _codes(child, field.enum_type)
     if pa.types.is_string(child.type) or pa.types.is_binary(child.type):
-        is_empty = pc.equal(pc.binary_length(child), 0)
-        return pc.if_else(is_empty, pa.scalar(None, child.type), child)
-    return child.cast(_signed(child.type))
+        return _without_empty(child)
+    signed = _signed(child.type)
+    return child if signed == child.type else child.cast(signed)
+
+
+def _without_empty(texts: pa.Array) -> pa.Array:
+    """Most columns of a batch have no empty text, or nothing at all, and need no copy."""
+    shortest = pc.min(pc.binary_length(texts)).as_py()
+    if shortest is None or shortest > 0:
+        return texts
+    return pc.if_else(pc.equal(pc.binary_length(texts), 0), pa.scalar(None, texts.type), texts)
 
 
 def _codes(numbers: pa.Array, enum: EnumDescriptor) -> pa.Array:
     """Numbers of an enum as codes. A number that this version does not know stays, as digits."""
+    if numbers.null_count == len(numbers):
+        return pa.nulls(len(numbers), pa.string())
     known, names = _names(enum)
-    code = names.take(pc.index_in(numbers, known))
+    places = pc.index_in(numbers, known)
+    codes = names.take(places)
+    if places.null_count == numbers.null_count:
+        return codes
     unknown = pc.if_else(pc.equal(numbers, 0), pa.scalar(None, pa.string()), numbers.cast(pa.string()))
-    return pc.coalesce(code, unknown)
+    return pc.coalesce(codes, unknown)
 
 
 @cache

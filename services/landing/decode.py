@@ -76,8 +76,10 @@ def decode(topic: Topic, records: Sequence[Record]) -> Decoded:
         )
         for i in np.flatnonzero(~is_valid).tolist()
     ]
-    kept = [record for record, valid in zip(readable, is_valid, strict=True) if valid]
-    return Decoded(_event_rows(topic, batch.filter(pa.array(is_valid)), kept), unusable)
+    if not is_valid.all():  # a filter copies everything
+        batch = batch.filter(pa.array(is_valid))
+        readable = [record for record, valid in zip(readable, is_valid, strict=True) if valid]
+    return Decoded(_event_rows(topic, batch, readable), unusable)
 
 
 def _parse_readable(

@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import duckdb
@@ -26,11 +27,13 @@ from kafka.errors import LogTruncationError, OffsetOutOfRangeError
 from services.kafka.logs import logs, present_topics
 from services.kafka.positions import read_stands
 from services.kafka.topics import Topic, landed_topics, topic
+from services.landing.aside import Aside
 from services.landing.decode import Record, Unusable, decode
 from services.landing.fence import Fence, Fenced
 from services.landing.gaps import Plan, plan
 from services.landing.raw_tables import NEVER_LANDED
 from services.runtime.failures import foreign_record
+from services.runtime.lake import INLINED_ROWS, inline_up_to
 from services.runtime.settings import LandingSettings, QuarantineSettings
 
 log = logging.getLogger(__name__)
@@ -43,13 +46,22 @@ RECHECK_SECONDS = 5.0
 """How often a session with a part that waits looks whether it may go on."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Batch:
     """What one commit writes: rows per raw table, and the next offset per partition."""
 
-    rows: Mapping[str, list[pa.Table]]
-    next_offsets: Mapping[TopicPartition, int]
-    count_rows: int
+    rows: defaultdict[str, list[pa.Table]]
+    next_offsets: dict[TopicPartition, int]
+    due_at: float
+    """On the monotonic clock; it is committed earlier when it has enough rows."""
+    count_rows: int = 0
+
+
+class _Outdated(Exception):
+    """What this session was planned on has changed."""
+
+    def __init__(self, why: str) -> None:
+        log.info("planning anew: %s", why)
 
 
 class Loader:
@@ -90,29 +102,41 @@ class Loader:
         for partition, offset in starts.items():
             self.consumer.seek(partition, offset)
 
-    def run(self, should_stop: Callable[[], bool], on_commit: Callable[[Loader], None]) -> None:
+    def run(self, should_stop: Callable[[], bool], on_turn: Callable[[Loader], None]) -> None:
         """Lands until `should_stop`, or until there is something to plan anew. Raises Fenced.
 
-        What was read and not committed then is read again next time.
+        While a batch is committed, the next one is read, and grows; what was read and not committed at the
+        end is read again next time. `on_turn` is called after each commit, and when there was nothing to
+        commit; it may use the lake.
         """
-        while not should_stop():
-            try:
-                batch = self._collect(should_stop)
-            except (OffsetOutOfRangeError, LogTruncationError) as error:
-                log.info("planning anew: %s", type(error).__name__)
-                return
-            # An id never comes back. What it is after reading, it was while we read.
-            if present_topics(self.client, self.topics) != self.plan.topic_ids:
-                log.info("planning anew: a topic was deleted or made")
-                return
-            if batch.next_offsets:
-                self._commit_despite_conflicts(batch)
-            on_commit(self)
-            if self._may_go_on():
-                log.info("planning anew: what waited may go on")
-                return
-            if self.fence.is_worn:
-                return
+        with Aside() as commit, contextlib.suppress(_Outdated):
+            batch = self._new_batch()
+            while not should_stop():
+                self._read_into(batch)
+                if commit.is_running() and not self._is_full(batch):
+                    continue
+                if commit.finish():
+                    self._turn(on_turn)
+                if not self._is_due(batch) or should_stop():
+                    continue
+                self._check_topics()
+                if batch.next_offsets:
+                    commit.start(partial(self._commit_despite_conflicts, batch))
+                else:
+                    self._turn(on_turn)
+                batch = self._new_batch()
+
+    def _turn(self, on_turn: Callable[[Loader], None]) -> None:
+        on_turn(self)
+        if self._may_go_on():
+            raise _Outdated("what waited may go on")
+        if self.fence.is_worn:
+            raise _Outdated("the fence is worn")
+
+    def _check_topics(self) -> None:
+        # An id never comes back. What it is after reading, it was while we read.
+        if present_topics(self.client, self.topics) != self.plan.topic_ids:
+            raise _Outdated("a topic was deleted or made")
 
     def _newest_landed_seq(self) -> int:
         rows = self.lake.execute("SELECT coalesce(max(landed_seq), 0) FROM raw.landed_offsets").fetchall()
@@ -139,19 +163,27 @@ class Loader:
                 total += max(0, highwater - self.consumer.position(partition))
         return total
 
-    def _collect(self, should_stop: Callable[[], bool]) -> Batch:
-        rows: dict[str, list[pa.Table]] = defaultdict(list)
-        next_offsets: dict[TopicPartition, int] = {}
-        count_rows = 0
-        deadline = time.monotonic() + self.settings.commit_seconds
-        while count_rows < self.settings.commit_rows and time.monotonic() < deadline and not should_stop():
+    def _new_batch(self) -> Batch:
+        return Batch(defaultdict(list), {}, time.monotonic() + self.settings.commit_seconds)
+
+    def _is_due(self, batch: Batch) -> bool:
+        return batch.count_rows >= self.settings.commit_rows or time.monotonic() >= batch.due_at
+
+    def _is_full(self, batch: Batch) -> bool:
+        """A batch grows for as long as the one before is committed, up to this."""
+        return batch.count_rows >= 2 * self.settings.commit_rows
+
+    def _read_into(self, batch: Batch) -> None:
+        try:
             polled = self._poll()
-            for name, records in _by_topic(polled).items():
-                for raw_table, table in self._decode(self.topics[name], records):
-                    rows[raw_table].append(table)
-                    count_rows += table.num_rows
-            next_offsets |= {partition: records[-1].offset + 1 for partition, records in polled.items()}
-        return Batch(rows, next_offsets, count_rows)
+        except (OffsetOutOfRangeError, LogTruncationError) as error:
+            raise _Outdated(type(error).__name__) from error
+        for name, records in _by_topic(polled).items():
+            for raw_table, table in self._decode(self.topics[name], records):
+                batch.rows[raw_table].append(table)
+                batch.count_rows += table.num_rows
+        for partition, found in polled.items():
+            batch.next_offsets[partition] = found[-1].offset + 1
 
     def _poll(self) -> Mapping[TopicPartition, list[Any]]:
         if not self.plan.starts:  # everything waits, and kafka-python has nothing to ask for
@@ -175,7 +207,7 @@ class Loader:
         rows = rows.drop_columns([column for column in rows.column_names if column in NEVER_LANDED])
         for column, value in (("topic", name), ("topic_id", topic_id)):
             if column not in rows.column_names:
-                rows = rows.append_column(column, pa.array([value] * rows.num_rows, pa.string()))
+                rows = rows.append_column(column, pa.repeat(value, rows.num_rows))
         return rows
 
     def _failures(self, source: Topic, topic_id: str, unusable: list[Unusable]) -> pa.Table:
@@ -228,12 +260,14 @@ class Loader:
         self.count_landed += batch.count_rows
 
     def _insert(self, raw_table: str, rows: pa.Table, landed_seq: int, landed_at: datetime) -> None:
-        rows = rows.append_column("landed_seq", pa.array([landed_seq] * rows.num_rows, pa.int64()))
-        rows = rows.append_column(
-            "landed_at", pa.array([landed_at] * rows.num_rows, pa.timestamp("us", "UTC"))
-        )
+        # With a limit, DuckLake sorts what exceeds it, whatever the schema says.
+        inline_up_to(self.lake, INLINED_ROWS if rows.num_rows <= INLINED_ROWS else 0)
         self.lake.register("landing_rows", rows)
-        self.lake.execute(f"INSERT INTO raw.{raw_table} BY NAME SELECT * FROM landing_rows")  # noqa: S608
+        self.lake.execute(
+            f"INSERT INTO raw.{raw_table} BY NAME "  # noqa: S608  # the name of one of our tables
+            "SELECT *, ?::BIGINT AS landed_seq, ?::TIMESTAMPTZ AS landed_at FROM landing_rows",
+            [landed_seq, landed_at],
+        )
         self.lake.unregister("landing_rows")
 
     def _offsets(self, next_offsets: Mapping[TopicPartition, int]) -> pa.Table:

@@ -33,6 +33,9 @@ class SnapshotGone(Exception):
     """The lake cannot be read as it was then: that state has expired, or there never was one."""
 
 
+INLINED_ROWS = 200
+"""Fewer make no file: they lie in the catalog until maintenance flushes them."""
+
 EXTENSION_PACKAGES = ("duckdb_extension_ducklake", "duckdb_extension_postgres_scanner")
 
 
@@ -100,15 +103,21 @@ def open_lake(
         connection.execute(f"LOAD {extension}")
     connection.execute("SET TimeZone = 'UTC'")
     connection.execute("SET ducklake_max_retry_count = 100")
+    inline_up_to(connection, INLINED_ROWS)
     connection.execute(_attach_statement(lake, postgres, read_only=read_only, snapshot=snapshot))
     connection.execute("USE lake")
     return connection
 
 
+def inline_up_to(connection: duckdb.DuckDBPyConnection, rows: int) -> None:
+    """What this connection inserts at once goes into the catalog when it is at most so many rows."""
+    connection.execute(f"SET ducklake_default_data_inlining_row_limit = {int(rows)}")
+
+
 def _attach_statement(
     lake: LakeSettings, postgres: PostgresSettings, *, read_only: bool, snapshot: int | None
 ) -> str:
-    options = [f"DATA_PATH '{_quoted(str(lake.data_path))}/'", "DATA_INLINING_ROW_LIMIT 200"]
+    options = [f"DATA_PATH '{_quoted(str(lake.data_path))}/'"]
     if snapshot is not None:
         options.append(f"SNAPSHOT_VERSION {int(snapshot)}")
     if read_only or snapshot is not None:

@@ -34,6 +34,14 @@ _ORDER = f"""
   {_TABLE} ORDER BY keys.sort_key_index
 """  # noqa: S608  # names are ours
 
+_UNSORTED = f"""
+  SELECT 1 FROM {METADATA}.ducklake_metadata AS options
+  JOIN {METADATA}.ducklake_schema AS schemas
+    ON schemas.schema_id = options.scope_id AND schemas.end_snapshot IS NULL
+  WHERE options.key = 'sort_on_insert' AND options.value = 'false' AND options.scope = 'schema'
+    AND schemas.schema_name = ?
+"""  # noqa: S608  # names are ours
+
 
 def partition_by_day(lake: duckdb.DuckDBPyConnection, schema: str, table: str, column: str) -> None:
     """Files written from now on hold rows of one day of `column`, in UTC. Safe to repeat."""
@@ -49,6 +57,15 @@ def sort_by(lake: duckdb.DuckDBPyConnection, schema: str, table: str, columns: S
     # it must not be made again each time.
     if _is_ducklake(lake) and lake.execute(_ORDER, [schema, table]).fetchall() != [(c,) for c in columns]:
         lake.execute(f"ALTER TABLE {schema}.{table} SET SORTED BY ({', '.join(columns)})")
+
+
+def leave_unsorted_at_insert(lake: duckdb.DuckDBPyConnection, schema: str) -> None:
+    """Files of the schema's tables get their order when they are merged, not when they are written.
+
+    Safe to repeat.
+    """
+    if _is_ducklake(lake) and not lake.execute(_UNSORTED, [schema]).fetchall():
+        lake.execute("CALL lake.set_option('sort_on_insert', 'false', schema => ?)", [schema])
 
 
 def _is_ducklake(lake: duckdb.DuckDBPyConnection) -> bool:

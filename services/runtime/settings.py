@@ -265,7 +265,10 @@ class LandingSettings(_Fragment):
 
     commit_seconds: float = 2.0
     commit_rows: int = 200_000
-    """A commit holds about this many rows; whichever of the two is reached first."""
+    """A commit holds about this many rows, or what came in that time, whichever is reached first.
+
+    While one is committed the next one grows, up to twice as many.
+    """
 
 
 class QuarantineSettings(_Fragment):
