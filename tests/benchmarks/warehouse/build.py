@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pipelines.defs.transformation import project
 from pipelines.defs.transformation.assets import BUILD
-from services.runtime.settings import PostgresSettings
+from services.runtime.settings import PostgresSettings, home
 from tests.benchmarks.warehouse import costs
 from tests.benchmarks.warehouse.costs import Cost
 from tests.landings import OwnLake
@@ -85,6 +85,9 @@ class Builder:
         return {
             **bare_environment(),
             **project.environment(),
+            # The lock of a build is found by the same settings as elsewhere.
+            "CIRCLES_HOME": str(home()),
+            "CIRCLES_POSTGRES_DATABASE_LAKE": self.lake.database,
             "CIRCLES_DBT_LAKE_DSN": postgres.dsn_with_password_file(postgres.database_lake),
             "CIRCLES_DBT_LAKE_DATA_PATH": str(self.lake.folder),
             "DBT_TARGET_PATH": str(self.target),
