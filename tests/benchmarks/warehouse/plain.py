@@ -20,6 +20,10 @@ import duckdb
 from services.runtime.settings import LakeSettings
 from tests.landings import OwnLake
 
+MEMORY = "8GB"
+"""Ten million events do not fit into what the lake has: a database file keeps in memory what a statement
+writes until it is over."""
+
 SOURCES = ("raw", "admission")
 
 
@@ -73,9 +77,8 @@ def statements(manifest: dict[str, Any]) -> Iterator[Statement]:
 
 
 def _opened(database: Path) -> duckdb.DuckDBPyConnection:
-    """Under the lake's name, with its threads and memory."""
-    settings = LakeSettings.load()
-    limits = {"threads": str(settings.threads), "memory_limit": settings.memory_limit}
+    """Under the lake's name, with its threads."""
+    limits = {"threads": str(LakeSettings.load().threads), "memory_limit": MEMORY}
     connection = duckdb.connect(":memory:", config={**limits, "temp_directory": f"{database}.tmp"})
     connection.execute("SET TimeZone = 'UTC'")
     connection.execute(f"ATTACH '{database}' AS lake")
