@@ -214,7 +214,8 @@ def _conditions(options: argparse.Namespace, load_before: tuple[float, float, fl
         f"medians of {options.rounds} rounds",
         f"* Python {platform.python_version()}, {packages}",
         f"* {os.cpu_count()} cores ({processor()}) for everything together; DuckDB with {lake.threads} "
-        f"threads and {lake.memory_limit}, plain DuckDB with {plain.MEMORY}; load average before {before}, after {after}",
+        f"threads and {lake.memory_limit}, plain DuckDB with {plain.MEMORY}; "
+        f"load average before {before}, after {after}",
         "* a world has 500 events of a group and 20 of a person, of 3 tenants in 2 years; 3 % late by up to "
         "26 hours, 0.5 % by up to 30 days, 1 % copies, some conflicts and retractions",
     ]
