@@ -11,7 +11,6 @@ import os
 import socket
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,12 +24,10 @@ from dagster._core.workspace.context import BaseWorkspaceRequestContext
 from dagster._daemon.monitoring.run_monitoring import monitor_started_run
 from dagster._grpc.client import DagsterGrpcClient
 
-from infra.local import dagster as instance_files
-from infra.local import processes
 from pipelines.defs.automation.failures import failure_sensor, first_line
-from services.runtime.settings import StackSettings, home
 from services.runtime.webhook import Undelivered, signature
 from tests.fakes.receiver import SECRET, Receiver, receiver
+from tests.instances import stacks_instance
 from tests.stacks import Stack, wait_until
 
 pytestmark = pytest.mark.stack
@@ -38,12 +35,8 @@ pytestmark = pytest.mark.stack
 
 @pytest.fixture(scope="module")
 def instance(stack: Stack) -> Iterator[dg.DagsterInstance]:
-    folder = home() / "dagster"
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in instance_files.environment(folder).items():
-            patch.setenv(name, value)
-        with dg.DagsterInstance.from_config(str(folder)) as made:
-            yield made
+    with stacks_instance() as made:
+        yield made
 
 
 @pytest.fixture
@@ -227,36 +220,3 @@ def test_a_schedule_starts_no_second_run_of_its_job(instance: dg.DagsterInstance
                 assert len(schedule.evaluate_tick(context).run_requests or []) == count
     finally:
         instance.delete_run(run.run_id)
-
-
-def test_on_the_viewers_page_nothing_can_be_changed(
-    instance: dg.DagsterInstance, bare_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("CIRCLES_STACK_VIEWER", "true")
-    (viewer,) = [each for each in processes.processes() if each.name == "dagster-viewer"]
-    run: dg.DagsterRun = create_run_for_test(instance, job_name="seen", status=dg.DagsterRunStatus.SUCCESS)
-    environment = {**bare_environment, **viewer.environment, "CIRCLES_HOME": str(home())}
-    server = subprocess.Popen(viewer.command, env=environment)
-    try:
-        wait_until(viewer.is_ready, "an answer of the viewer's page")
-        variables = {"id": run.run_id}
-        seen = ask("query($id: ID!) { runOrError(runId: $id) { ... on Run { jobName } } }", variables)
-        assert seen == {"runOrError": {"jobName": "seen"}}
-        delete = "mutation($id: String!) { deletePipelineRun(runId: $id) { __typename } }"
-        assert ask(delete, variables) == {"deletePipelineRun": {"__typename": "UnauthorizedError"}}
-    finally:
-        server.terminate()
-        server.wait()
-    assert instance.get_run_by_id(run.run_id) is not None
-    instance.delete_run(run.run_id)
-
-
-def ask(query: str, variables: dict[str, str]) -> Any:
-    """The answer of the viewer's page, as a browser gets it."""
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{StackSettings.load().viewer_port}/graphql",
-        data=json.dumps({"query": query, "variables": variables}).encode(),
-        headers={"Content-Type": "application/json"},
-    )
-    with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310  # always http on loopback
-        return json.load(answer)["data"]
