@@ -46,13 +46,13 @@ class Seen:
 
 @dataclass(frozen=True)
 class Proxy:
-    http: int
-    https: int
+    plain_port: int
+    tls_port: int
 
     def connection(self) -> http.client.HTTPSConnection:
         trusting = ssl.create_default_context()
         trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
-        return http.client.HTTPSConnection("127.0.0.1", self.https, context=trusting, timeout=60)
+        return http.client.HTTPSConnection("127.0.0.1", self.tls_port, context=trusting, timeout=60)
 
     def ask(
         self, host: str, login: tuple[str, str] | None = None, **headers: str
@@ -96,8 +96,8 @@ def proxy(seen: Seen, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prox
         (folder / f"{name}.htpasswd").write_text(f"{person}:{{PLAIN}}{word}\n")
     text = EXAMPLE.read_text().replace("/etc/nginx/", f"{folder}/")
     text = re.sub(r"127\.0\.0\.1:\d+", f"127.0.0.1:{seen.port}", text)
-    text = re.sub(r"listen( +)443", rf"listen\g<1>127.0.0.1:{found.https}", text)
-    text = re.sub(r"listen( +)80 ", rf"listen\g<1>127.0.0.1:{found.http} ", text)
+    text = re.sub(r"listen( +)443", rf"listen\g<1>127.0.0.1:{found.tls_port}", text)
+    text = re.sub(r"listen( +)80 ", rf"listen\g<1>127.0.0.1:{found.plain_port} ", text)
     text = text.replace("http {", "http { access_log off;" + _own_folders(folder), 1)
     configuration = folder / "nginx.conf"
     configuration.write_text(text)
@@ -105,7 +105,7 @@ def proxy(seen: Seen, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prox
     options = f"daemon off; master_process off; pid {folder}/pid; error_log stderr;"
     server = subprocess.Popen([nginx, "-p", folder, "-c", configuration, "-g", options])
     try:
-        wait_until(lambda: _listens(found.https), "an answer of nginx")
+        wait_until(lambda: _listens(found.tls_port), "an answer of nginx")
         yield found
     finally:
         server.terminate()
@@ -164,7 +164,7 @@ def test_news_of_runs_come_through(proxy: Proxy) -> None:
 def test_another_name_gets_no_answer_and_no_password_goes_unencrypted(proxy: Proxy) -> None:
     with pytest.raises(http.client.RemoteDisconnected):
         proxy.ask("other.example.org")
-    plain = http.client.HTTPConnection("127.0.0.1", proxy.http, timeout=60)
+    plain = http.client.HTTPConnection("127.0.0.1", proxy.plain_port, timeout=60)
     answer = answer_of(plain, {"Host": VIEWER})
     assert (answer.status, answer.headers["Location"]) == (301, f"https://{VIEWER}/")
 
