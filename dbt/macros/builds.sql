@@ -7,6 +7,11 @@
   An update may be repeated, and may find its work half done: to replace the same rows twice changes nothing.
 #}
 
+{# A mart as the last build has left it, for a model that comes before the mart in this one. #}
+{% macro as_last_built(mart) -%}
+    {{ return(adapter.get_relation(target.database, 'marts', mart)) }}
+{%- endmacro %}
+
 {# The fingerprint of the project, from whoever starts dbt. #}
 {% macro definition() -%}
     {{ return(env_var('CIRCLES_DBT_DEFINITION', '')) }}
@@ -57,6 +62,18 @@
 {%- endmacro %}
 
 {#
+  In an update, condition on rows of a mart of participation: landed with slices that are new to it. Some others may
+  have landed then as well. Numbers: files of other landings are not opened.
+#}
+{% macro is_newly_landed(alias) -%}
+    {% set slices = adapter.get_relation(target.database, 'admission', 'slices') %}
+    {% set are_new %}
+    raw_table = 'participation_events' and slice_id > {{ last_build().get('stg_participation__events', 0) }}
+    {% endset %}
+    {{ return(landed_with(slices, are_new, alias ~ '.landed_seq')) }}
+{%- endmacro %}
+
+{#
   What is touched: distinct values of `columns` in `model`, rows of `where` only. `touched` is a mapping of these,
   written once in a mart and read by its SQL, by the replacement of its rows and by its tests. The latter two find
   the model by name: where they are compiled, dbt knows no `ref`.
@@ -81,6 +98,19 @@
     {%- else -%}
     {{ relation }}
     {%- endif %}
+{%- endmacro %}
+
+{#
+  Participation that counts, of what is touched: an update reads the whole of it once, into
+  `int_participation_touched`, which has all events of the groups that are touched in any way.
+#}
+{% macro touched_participation(touched) -%}
+    {% set everything = ref('fct_participation') %}
+    {% set of_groups = ref('int_participation_touched') if model.resource_type != 'unit_test' %}
+    {% set kept = '(select * from ' ~ of_groups ~ ' where is_kept)' %}
+    {% set joined = of_touched(kept, touched) %}
+    {% if not is_update() %}{{ return(everything) }}{% endif %}
+    {{ return(kept if touched.model == 'int_groups_touched' else joined) }}
 {%- endmacro %}
 
 {# The columns of two relations are equal. #}
@@ -138,11 +168,11 @@
         where events.kind = 'event_retracted' and {{ is_changed(staging_table, 'events') }}
     )
 
-    select events.*
+    select events.*, false as is_taken_back
     from {{ ref(staging_table) }} as events
     where {{ is_changed(staging_table, 'events') }}
     union all
-    select events.*
+    select events.*, true as is_taken_back
     from {{ ref(staging_table) }} as events
     inner join retractions
         on events.tenant_id = retractions.tenant_id

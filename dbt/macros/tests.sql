@@ -23,7 +23,10 @@
 #}
 {% macro is_of_this_build(tested) -%}
     {% set touched = tested.config.meta.touched %}
-    {% if touched %}
+    {% if touched and touched.model == 'int_participation_events_changed' and 'event_id' in touched.columns
+        and not var('recompute_landed_from', none) %}
+    {{ is_newly_landed('tested') }}
+    {% elif touched %}
     exists (
         select 1 from ({{ touched_keys(touched) }}) as touched where {{ equal(touched.columns, 'tested', 'touched') }}
     )

@@ -4,8 +4,10 @@
   The promise to partners: an acknowledged event is in staging exactly once, or among the failed events
   exactly once. Rows of slices that wait for admission, or for an operator, are not asked about. Rows of a
   rejected slice are, those that have an identity: without one the gateway acknowledges nothing. An update asks
-  about the events of its own slices, and looks for them everywhere.
+  about the events of its own slices, and looks for them everywhere: by their hash, which is of all bytes of an
+  event, its id among them. Numbers cost a seventh of ids to look through.
 #}
+{% set identity = ['tenant_id', 'body_hash'] if tests_new_rows() else ['tenant_id', 'event_id', 'body_hash'] %}
 {% set domains = {
     'stg_participation': 'participation_events',
     'stg_outcomes': 'outcome_events',
@@ -38,9 +40,9 @@ places as (
     select acknowledged.*
     from acknowledged
     inner join {{ ref(source ~ '__events') }} as events
-        on {{ equal(['tenant_id', 'event_id', 'body_hash'], 'acknowledged', 'events') }}
+        on {{ equal(identity, 'acknowledged', 'events') }}
     inner join {{ ref(source ~ '__identities') }} as identities
-        on {{ equal(['topic', 'tenant_id', 'event_id', 'body_hash'], 'acknowledged', 'identities') }}
+        on {{ equal(['topic'] + identity, 'acknowledged', 'identities') }}
     union all
     {% endfor %}
     select acknowledged.*

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from services.kafka.topics import Topic, landed_topics
 from services.landing.decode import decode
-from services.runtime.layout import leave_unsorted_at_insert, partition_by_day, sort_by
+from services.runtime.layout import compress, leave_unsorted_at_insert, partition_by_day, sort_by
 
 LANDING_COLUMNS = (
     ("topic", "VARCHAR"),
@@ -67,6 +67,7 @@ _SCALARS = {
 def ensure_raw_tables(connection: duckdb.DuckDBPyConnection) -> None:
     """Creates what is missing, tables and columns. Safe to repeat."""
     connection.execute("CREATE SCHEMA IF NOT EXISTS raw")
+    compress(connection)
     leave_unsorted_at_insert(connection, "raw")
     for name, definition in OWN_TABLES.items():
         connection.execute(f"CREATE TABLE IF NOT EXISTS raw.{name} {definition}")

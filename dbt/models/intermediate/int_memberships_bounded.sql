@@ -11,7 +11,7 @@ with moves as (
         lead(occurred_at) over (
             partition by tenant_id, group_id, participant_id order by occurred_at, {{ arrival_order() }}
         ) as next_move_at
-    from {{ of_touched(ref('fct_participation'), touched) }} as events
+    from {{ touched_participation(touched) }} as events
     where kind in ('member_joined', 'member_left') and participant_id is not null
 ),
 
@@ -24,7 +24,7 @@ stated_spells as (
 
 first_acts as (
     select tenant_id, group_id, participant_id, min(occurred_at) as joined_at
-    from {{ of_touched(ref('fct_participation'), touched) }} as events
+    from {{ touched_participation(touched) }} as events
     where
         participant_id is not null
         and kind in {{ acts_of_members }}

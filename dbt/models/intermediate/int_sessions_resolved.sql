@@ -2,7 +2,7 @@
 
 with mentions as (
     select tenant_id, group_id, session_id, kind, occurred_at, session_minutes
-    from {{ of_touched(ref('fct_participation'), touched) }} as events
+    from {{ touched_participation(touched) }} as events
     where kind in ('session_held', 'session_cancelled', 'session_attended') and session_id is not null
 )
 

@@ -37,7 +37,7 @@ acted as (
         min(data_class) as data_class,
         min(occurred_at) as first_event_at,
         max(occurred_at) as last_event_at
-    from {{ of_touched(ref('fct_participation'), touched) }} as events
+    from {{ touched_participation(touched) }} as events
     group by tenant_id, group_id
 )
 

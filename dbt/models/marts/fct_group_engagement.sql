@@ -40,7 +40,7 @@ thread_sizes as (
         events.thread_id,
         count_if(events.kind = 'thread_started') > 0 as is_started,
         count_if(events.kind = 'reply_posted') as count_replies
-    from {{ of_touched(ref('fct_participation'), touched) }} as events
+    from {{ touched_participation(touched) }} as events
     inner join {{ ref('dim_participant') }} as people
         on events.tenant_id = people.tenant_id and events.participant_id = people.participant_id
     where

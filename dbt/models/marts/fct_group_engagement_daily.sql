@@ -21,5 +21,5 @@ select
     cast(count_if(kind = 'session_attended') as bigint) as count_attendances,
     cast(count_if(kind = 'moderation_acted') as bigint) as count_moderation_actions,
     cast(count_if(kind = 'risk_raised') as bigint) as count_risks_raised
-from {{ of_touched(ref('fct_participation'), touched) }} as events
+from {{ touched_participation(touched) }} as events
 group by tenant_id, group_id, occurred_on

@@ -32,7 +32,7 @@ open_sessions as (
 
 attended as (
     select distinct tenant_id, group_id, participant_id, session_id
-    from {{ of_touched(ref('fct_participation'), touched) }} as events
+    from {{ touched_participation(touched) }} as events
     where
         kind = 'session_attended'
         and coalesce(attendance_role, 'member') = 'member'
@@ -64,7 +64,7 @@ acts as (
         cast(count_if(kind = 'reply_posted') as bigint) as count_replies,
         cast(count_if(kind = 'reaction_given') as bigint) as count_reactions,
         cast(count_if(kind = 'thread_read') as bigint) as count_reads
-    from {{ of_touched(ref('fct_participation'), touched) }} as events
+    from {{ touched_participation(touched) }} as events
     where participant_id is not null
     group by tenant_id, group_id, participant_id
 )

@@ -10,7 +10,7 @@ with activities as (
         events.*,
         people.has_research_consent,
         coalesce(sessions.is_cancelled, false) as is_cancelled
-    from {{ of_touched(ref('fct_participation'), touched) }} as events
+    from {{ touched_participation(touched) }} as events
     inner join {{ ref('dim_participant') }} as people
         on events.tenant_id = people.tenant_id and events.participant_id = people.participant_id
     left join {{ ref('int_sessions_resolved') }} as sessions

@@ -12,13 +12,6 @@ with reported as (
     {{ rows_of_slices('failed_events', 'passed') }}
 ),
 
-identities as (
-    {% for identities in identity_models %}
-    select * from {{ ref(identities) }}
-    {{ 'union all' if not loop.last }}
-    {% endfor %}
-),
-
 numbered_reports as (
     select
         *,
@@ -101,6 +94,33 @@ numbered_rejections as (
     from rejected_rows
 ),
 
+numbered_deferrals as (
+    select
+        *,
+        -- A partner who got no answer posts the same event again.
+        row_number() over (
+            partition by topic, tenant_id, event_id, body_hash order by landed_seq, failed_at
+        ) as deferral_number
+    from reported
+    where stage = 'ingestion'
+),
+
+-- Few, so that the identities are looked through once, for these.
+asked_about as (
+    select topic, tenant_id, event_id, body_hash from numbered_rejections
+    union
+    select topic, tenant_id, event_id, body_hash from numbered_deferrals
+),
+
+passed as (
+    {% for identities in identity_models %}
+    select asked_about.*
+    from {{ ref(identities) }} as identities
+    inner join asked_about on {{ equal(['topic', 'tenant_id', 'event_id', 'body_hash'], 'identities', 'asked_about') }}
+    {{ 'union all' if not loop.last }}
+    {% endfor %}
+),
+
 -- What an operator has kept out, unless another copy of it passed.
 rejected as (
     select
@@ -122,23 +142,12 @@ rejected as (
         cast(null as bigint) as record_size_bytes,
         rejections.landed_seq
     from numbered_rejections as rejections
-    left join identities
-        on rejections.topic = identities.topic
-        and rejections.tenant_id = identities.tenant_id
-        and rejections.event_id = identities.event_id
-        and rejections.body_hash = identities.body_hash
-    where rejections.rejection_number = 1 and identities.event_id is null
-),
-
-numbered_deferrals as (
-    select
-        *,
-        -- A partner who got no answer posts the same event again.
-        row_number() over (
-            partition by topic, tenant_id, event_id, body_hash order by landed_seq, failed_at
-        ) as deferral_number
-    from reported
-    where stage = 'ingestion'
+    left join passed
+        on rejections.topic = passed.topic
+        and rejections.tenant_id = passed.tenant_id
+        and rejections.event_id = passed.event_id
+        and rejections.body_hash = passed.body_hash
+    where rejections.rejection_number = 1 and passed.event_id is null
 ),
 
 -- An event that the gateway deferred is failed until it comes in after all, replayed or posted again, and
@@ -163,11 +172,11 @@ deferred as (
         cast(null as bigint) as record_size_bytes,
         deferrals.landed_seq
     from numbered_deferrals as deferrals
-    left join identities
-        on deferrals.topic = identities.topic
-        and deferrals.tenant_id = identities.tenant_id
-        and deferrals.event_id = identities.event_id
-        and deferrals.body_hash = identities.body_hash
+    left join passed
+        on deferrals.topic = passed.topic
+        and deferrals.tenant_id = passed.tenant_id
+        and deferrals.event_id = passed.event_id
+        and deferrals.body_hash = passed.body_hash
     left join rejected
         on deferrals.topic = rejected.topic
         and deferrals.tenant_id = rejected.tenant_id
@@ -175,7 +184,7 @@ deferred as (
         and deferrals.body_hash = rejected.body_hash
     where
         deferrals.deferral_number = 1
-        and identities.event_id is null
+        and passed.event_id is null
         and rejected.event_id is null
 ),
 
@@ -198,8 +207,7 @@ conflicts as (
         false as has_event_bytes,
         cast(null as bigint) as record_size_bytes,
         landed_seq
-    from identities
-    where is_conflict
+    from {{ ref('stg_failures__conflicts') }}
 )
 
 select * from set_aside
