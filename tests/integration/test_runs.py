@@ -156,7 +156,7 @@ class TestLostRuns:
             wait_until(lambda: client.health_check_query() == "SERVING", "an answer of the code server")
             yield port
         finally:
-            server.terminate()
+            server.kill()  # asked to end, it sometimes does not
             server.wait()
 
     @pytest.mark.parametrize("is_alive", [False, True])

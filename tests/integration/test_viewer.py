@@ -79,7 +79,7 @@ def seen(instance: dg.DagsterInstance, bare_environment: dict[str, str]) -> Iter
         wait_until(viewer.is_ready, "an answer of the viewer's page")
         yield Seen(run.run_id, StackSettings.load().viewer_port)
     finally:
-        server.terminate()
+        server.kill()
         server.wait()
         instance.delete_run(run.run_id)
 
