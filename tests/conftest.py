@@ -16,8 +16,8 @@ from xdist.scheduler import LoadScopeScheduling
 from tests.stacks import NO_DAGSTER, Stack, bare_environment
 
 PROCESSES = {
-    "unit": "parts",
-    "contracts": "parts",
+    "unit": "whole",
+    "contracts": "whole",
     "integration": "parts",
     "faults": "whole",
     "end_to_end": "whole",
