@@ -168,11 +168,11 @@
         where events.kind = 'event_retracted' and {{ is_changed(staging_table, 'events') }}
     )
 
-    select events.*, false as is_taken_back
+    select events.*
     from {{ ref(staging_table) }} as events
     where {{ is_changed(staging_table, 'events') }}
     union all
-    select events.*, true as is_taken_back
+    select events.*
     from {{ ref(staging_table) }} as events
     inner join retractions
         on events.tenant_id = retractions.tenant_id

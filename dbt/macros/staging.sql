@@ -148,6 +148,8 @@ where known_bodies.event_id is null
 #}
 {% macro newest_slice(relation) -%}
     {% if not execute %}{{ return(0) }}{% endif %}
+    {# The tables of a unit test are part of its statement. #}
+    {% if model.resource_type == 'unit_test' %}{{ return('(select coalesce(max(slice_id), 0) from ' ~ relation ~ ')') }}{% endif %}
     {{ return(run_query('select coalesce(max(slice_id), 0) from ' ~ relation).rows[0][0]) }}
 {%- endmacro %}
 

@@ -5,5 +5,5 @@ with changed as (
     {{ changed_events('stg_outcomes__events') }}
 )
 
-select tenant_id, event_id, participant_id, kind, is_taken_back
+select tenant_id, event_id, participant_id, kind
 from changed

@@ -11,6 +11,5 @@ select
     group_id,
     participant_id,
     kind,
-    is_taken_back,
     cast(occurred_at at time zone 'UTC' as date) as occurred_on
 from changed
