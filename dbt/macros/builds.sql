@@ -62,7 +62,8 @@
 {%- endmacro %}
 
 {#
-  In an update, condition on rows of a mart of participation: landed with slices that are new to it. Some others may
+  In an update, condition on rows of a mart of participation that writes rows of new slices only
+  (`writes_new_landings` of its `touched`): landed with slices that are new to it. Some others may
   have landed then as well. Numbers: files of other landings are not opened.
 #}
 {% macro is_newly_landed(alias) -%}
@@ -100,17 +101,17 @@
     {%- endif %}
 {%- endmacro %}
 
-{#
-  Participation that counts, of what is touched: an update reads the whole of it once, into
-  `int_participation_touched`, which has all events of the groups that are touched in any way.
-#}
-{% macro touched_participation(touched) -%}
-    {% set everything = ref('fct_participation') %}
+{# In an update, staged participation of the groups that are touched, read once for all models; else `everything`. #}
+{% macro of_touched_groups(everything) -%}
     {% set of_groups = ref('int_participation_touched') if model.resource_type != 'unit_test' %}
-    {% set kept = '(select * from ' ~ of_groups ~ ' where is_kept)' %}
-    {% set joined = of_touched(kept, touched) %}
-    {% if not is_update() %}{{ return(everything) }}{% endif %}
-    {{ return(kept if touched.model == 'int_groups_touched' else joined) }}
+    {{ return(of_groups if is_update() else everything) }}
+{%- endmacro %}
+
+{# Participation that counts, of what is touched. #}
+{% macro touched_participation(touched) -%}
+    {% set events = of_touched_groups(ref('fct_participation')) %}
+    {% set kept = '(select * from ' ~ events ~ ' where is_kept)' if is_update() else events %}
+    {{ return(kept if touched.model == 'int_groups_touched' else of_touched(kept, touched)) }}
 {%- endmacro %}
 
 {# The columns of two relations are equal. #}
@@ -163,9 +164,7 @@
 {# A staging table's events that an update has to look at: new ones, and those that new ones take back. #}
 {% macro changed_events(staging_table) -%}
     with retractions as (
-        select distinct tenant_id, retracted_event_id
-        from {{ ref(staging_table) }} as events
-        where events.kind = 'event_retracted' and {{ is_changed(staging_table, 'events') }}
+        {{ retractions(ref(staging_table) ~ ' as events') }} and {{ is_changed(staging_table, 'events') }}
     )
 
     select events.*

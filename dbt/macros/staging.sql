@@ -171,15 +171,20 @@ where known_bodies.event_id is null
     {% endif %}
 {% endmacro %}
 
+{# What the retractions of a relation take back. #}
+{% macro retractions(events) -%}
+    select distinct tenant_id, retracted_event_id
+    from {{ events }}
+    where kind = 'event_retracted'
+{%- endmacro %}
+
 {#
   The events of a relation that count: without those that were taken back, and without the
   retractions themselves. A retraction is final: retracting it has no effect.
 #}
 {% macro kept_events(events) %}
 with retractions as (
-    select distinct tenant_id, retracted_event_id
-    from {{ events }}
-    where kind = 'event_retracted'
+    {{ retractions(events) }}
 )
 
 select events.*

@@ -23,8 +23,7 @@
 #}
 {% macro is_of_this_build(tested) -%}
     {% set touched = tested.config.meta.touched %}
-    {% if touched and touched.model == 'int_participation_events_changed' and 'event_id' in touched.columns
-        and not var('recompute_landed_from', none) %}
+    {% if touched and touched.writes_new_landings and not var('recompute_landed_from', none) %}
     {{ is_newly_landed('tested') }}
     {% elif touched %}
     exists (

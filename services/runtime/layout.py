@@ -1,7 +1,8 @@
 """How the rows of a lake's table lie in its files: partitions, and order within them.
 
-DuckLake keeps both in its catalog and obeys them whenever it writes a file: at an insert, when inlined rows
-are flushed, when files are merged. Which table lies how is decided by who makes the table.
+DuckLake keeps both in its catalog and obeys them whenever it writes a file: when inlined rows are flushed,
+when files are merged, and at an insert, unless the schema leaves the order for later. Which table lies how
+is decided by who makes the table.
 """
 
 from __future__ import annotations
@@ -34,21 +35,8 @@ _ORDER = f"""
   {_TABLE} ORDER BY keys.sort_key_index
 """  # noqa: S608  # names are ours
 
-_UNSORTED = f"""
-  SELECT 1 FROM {METADATA}.ducklake_metadata AS options
-  JOIN {METADATA}.ducklake_schema AS schemas
-    ON schemas.schema_id = options.scope_id AND schemas.end_snapshot IS NULL
-  WHERE options.key = 'sort_on_insert' AND options.value = 'false' AND options.scope = 'schema'
-    AND schemas.schema_name = ?
-"""  # noqa: S608  # names are ours
-
 COMPRESSION = "lz4_raw"
 """Files are 4 % larger than with Parquet's usual Snappy, and ids are looked through in half the time."""
-
-_COMPRESSED = f"""
-  SELECT 1 FROM {METADATA}.ducklake_metadata
-  WHERE key = 'parquet_compression' AND value = '{COMPRESSION}' AND scope IS NULL
-"""  # noqa: S608  # names are ours
 
 
 def partition_by_day(lake: duckdb.DuckDBPyConnection, schema: str, table: str, column: str) -> None:
@@ -72,14 +60,24 @@ def leave_unsorted_at_insert(lake: duckdb.DuckDBPyConnection, schema: str) -> No
 
     Safe to repeat.
     """
-    if _is_ducklake(lake) and not lake.execute(_UNSORTED, [schema]).fetchall():
-        lake.execute("CALL lake.set_option('sort_on_insert', 'false', schema => ?)", [schema])
+    _set_option(lake, "sort_on_insert", "false", schema)
 
 
 def compress(lake: duckdb.DuckDBPyConnection) -> None:
     """Files of all tables that are written from now on are compressed alike. Safe to repeat."""
-    if _is_ducklake(lake) and not lake.execute(_COMPRESSED).fetchall():
-        lake.execute(f"CALL lake.set_option('parquet_compression', '{COMPRESSION}')")
+    _set_option(lake, "parquet_compression", COMPRESSION)
+
+
+def _set_option(lake: duckdb.DuckDBPyConnection, name: str, value: str, schema: str | None = None) -> None:
+    """For the whole lake, or for a schema of it. Writes nothing when it is so already."""
+    if not _is_ducklake(lake):
+        return
+    found = lake.execute(
+        "SELECT value FROM lake.options() WHERE option_name = ? AND scope_entry IS NOT DISTINCT FROM ?",
+        [name, schema],
+    )
+    if found.fetchall() != [(value,)]:
+        lake.execute("CALL lake.set_option(?, ?, schema => ?)", [name, value, schema])
 
 
 def _is_ducklake(lake: duckdb.DuckDBPyConnection) -> bool:

@@ -55,10 +55,10 @@ class Proxy:
         return http.client.HTTPSConnection("127.0.0.1", self.tls_port, context=trusting, timeout=60)
 
     def ask(
-        self, host: str, login: tuple[str, str] | None = None, **headers: str
+        self, host: str, login: tuple[str, str] | None = None, path: str = "/", **headers: str
     ) -> http.client.HTTPResponse:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        return answer_of(self.connection(), {"Host": host, **logged_in(login), **named})
+        return answer_of(self.connection(), {"Host": host, **logged_in(login), **named}, path)
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +101,7 @@ def proxy(seen: Seen, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prox
     text = text.replace("http {", "http { access_log off;" + _own_folders(folder), 1)
     configuration = folder / "nginx.conf"
     configuration.write_text(text)
-    # Its workers must be able to read the test's folder, which is for this user alone.
+    # Without workers: they would be another user's, who may not read the test's folder.
     options = f"daemon off; master_process off; pid {folder}/pid; error_log stderr;"
     server = subprocess.Popen([nginx, "-p", folder, "-c", configuration, "-g", options])
     try:
@@ -156,7 +156,7 @@ def test_news_of_runs_come_through(proxy: Proxy) -> None:
     upgrade = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec_WebSocket_Version": "13"}
     key = b64encode(bytes(16)).decode()
     answer = proxy.ask(
-        VIEWER, BOB, Sec_WebSocket_Key=key, Sec_WebSocket_Protocol="graphql-ws", path="/graphql", **upgrade
+        VIEWER, BOB, "/graphql", Sec_WebSocket_Key=key, Sec_WebSocket_Protocol="graphql-ws", **upgrade
     )
     assert answer.status == 101
 
@@ -178,8 +178,9 @@ def asked(
     return json.load(connection.getresponse())["data"]
 
 
-def answer_of(connection: http.client.HTTPConnection, headers: dict[str, str]) -> http.client.HTTPResponse:
-    path = headers.pop("path", "/")
+def answer_of(
+    connection: http.client.HTTPConnection, headers: dict[str, str], path: str = "/"
+) -> http.client.HTTPResponse:
     connection.request("GET", path, headers=headers)
     return connection.getresponse()
 

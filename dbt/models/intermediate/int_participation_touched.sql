@@ -7,9 +7,7 @@
 {% set touched = {'model': 'int_groups_touched', 'columns': ['tenant_id', 'group_id']} %}
 
 with retractions as (
-    select distinct tenant_id, retracted_event_id
-    from {{ ref('stg_participation__events') }}
-    where kind = 'event_retracted'
+    {{ retractions(ref('stg_participation__events')) }}
 )
 
 select

@@ -1,4 +1,6 @@
-{% set touched = {'model': 'int_participation_events_changed', 'columns': ['tenant_id', 'event_id']} %}
+{% set touched = {
+    'model': 'int_participation_events_changed', 'columns': ['tenant_id', 'event_id'], 'writes_new_landings': true
+} %}
 {{ config(unique_key=['tenant_id', 'event_id'], meta={'touched': touched}) }}
 
 -- depends_on: {{ ref('int_participation_events_changed') }}
