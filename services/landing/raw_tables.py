@@ -14,7 +14,14 @@ import pyarrow as pa
 
 from services.kafka.topics import Topic, landed_topics
 from services.landing.decode import decode
-from services.runtime.layout import compress, leave_unsorted_at_insert, partition_by_day, sort_by
+from services.runtime.layout import (
+    Unit,
+    compress,
+    index_catalog,
+    leave_unsorted_at_insert,
+    partition_by,
+    sort_by,
+)
 
 LANDING_COLUMNS = (
     ("topic", "VARCHAR"),
@@ -53,6 +60,9 @@ SORTED_BY = {
 }
 """A history is asked for by whom it is about: its rows lie together in few parts of few files."""
 
+FILES_BY: dict[str, Unit] = {"failed_events": "month"}
+"""Those that are not by day: few rows a day, and whoever looks at them looks at all."""
+
 _SCALARS = {
     pa.string(): "VARCHAR",
     pa.int64(): "BIGINT",
@@ -67,6 +77,7 @@ _SCALARS = {
 def ensure_raw_tables(connection: duckdb.DuckDBPyConnection) -> None:
     """Creates what is missing, tables and columns. Safe to repeat."""
     connection.execute("CREATE SCHEMA IF NOT EXISTS raw")
+    index_catalog(connection)
     compress(connection)
     leave_unsorted_at_insert(connection, "raw")
     for name, definition in OWN_TABLES.items():
@@ -76,8 +87,9 @@ def ensure_raw_tables(connection: duckdb.DuckDBPyConnection) -> None:
         connection.begin()
         try:
             _ensure_table(connection, topic)
-            partition_by_day(connection, "raw", str(topic.raw_table), "landed_at")
-            sort_by(connection, "raw", str(topic.raw_table), SORTED_BY[str(topic.raw_table)])
+            name = str(topic.raw_table)
+            partition_by(connection, "raw", name, "landed_at", FILES_BY.get(name, "day"))
+            sort_by(connection, "raw", name, SORTED_BY[name])
         except BaseException:
             connection.rollback()
             raise

@@ -1,18 +1,22 @@
-"""How the rows of a lake's table lie in its files: partitions, and order within them.
+"""How the rows of a lake's table lie in its files: partitions, order; and what finds the files: an index.
 
-DuckLake keeps both in its catalog and obeys them whenever it writes a file: when inlined rows are flushed,
-when files are merged, and at an insert, unless the schema leaves the order for later. Which table lies how
-is decided by who makes the table.
+DuckLake keeps the first two in its catalog and obeys them whenever it writes a file: when inlined rows are
+flushed, when files are merged, and at an insert, unless the schema leaves the order for later. Which table
+lies how is decided by who makes the table.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal, get_args
 
 import duckdb
 
 METADATA = "__ducklake_metadata_lake"
 """DuckDB's name of the catalog's own tables, once the lake is attached as `lake`."""
+
+Unit = Literal["year", "month", "day"]
+UNITS: tuple[Unit, ...] = get_args(Unit)
 
 _TABLE = f"""
   JOIN {METADATA}.ducklake_table AS tables ON tables.table_id = found.table_id AND tables.end_snapshot IS NULL
@@ -35,13 +39,16 @@ _ORDER = f"""
   {_TABLE} ORDER BY keys.sort_key_index
 """  # noqa: S608  # names are ours
 
+_INDEX = "ducklake_file_column_stats_by_column"
+
 COMPRESSION = "lz4_raw"
 """Files are 4 % larger than with Parquet's usual Snappy, and ids are looked through in half the time."""
 
 
-def partition_by_day(lake: duckdb.DuckDBPyConnection, schema: str, table: str, column: str) -> None:
-    """Files written from now on hold rows of one day of `column`, in UTC. Safe to repeat."""
-    wanted = [("year", column), ("month", column), ("day", column)]  # DuckLake's day is the day of a month
+def partition_by(lake: duckdb.DuckDBPyConnection, schema: str, table: str, column: str, unit: Unit) -> None:
+    """Files written from now on hold rows of one `unit` of `column`, in UTC. Safe to repeat."""
+    parts = UNITS[: UNITS.index(unit) + 1]  # DuckLake's day is the day of a month
+    wanted = [(each, column) for each in parts]
     if _is_ducklake(lake) and lake.execute(_PARTITIONS, [schema, table]).fetchall() != wanted:
         keys = ", ".join(f"{transform}({name})" for transform, name in wanted)
         lake.execute(f"ALTER TABLE {schema}.{table} SET PARTITIONED BY ({keys})")
@@ -66,6 +73,20 @@ def leave_unsorted_at_insert(lake: duckdb.DuckDBPyConnection, schema: str) -> No
 def compress(lake: duckdb.DuckDBPyConnection) -> None:
     """Files of all tables that are written from now on are compressed alike. Safe to repeat."""
     _set_option(lake, "parquet_compression", COMPRESSION)
+
+
+def index_catalog(lake: duckdb.DuckDBPyConnection) -> None:
+    """Lets PostgreSQL find a column's range in each file, instead of reading the ranges of all columns.
+
+    DuckLake asks for them at each look with a condition; it makes no index, and uses one that is there.
+    Safe to repeat: where it is there no lock is asked for.
+    """
+    if not _is_ducklake(lake):
+        return
+    is_there = f"SELECT 1 AS one FROM pg_indexes WHERE indexname = '{_INDEX}'"  # noqa: S608  # the name is ours
+    if not lake.execute("FROM postgres_query(?, ?)", [METADATA, is_there]).fetchall():
+        make = f"CREATE INDEX IF NOT EXISTS {_INDEX} ON ducklake_file_column_stats (table_id, column_id)"
+        lake.execute("CALL postgres_execute(?, ?)", [METADATA, make])
 
 
 def _set_option(lake: duckdb.DuckDBPyConnection, name: str, value: str, schema: str | None = None) -> None:

@@ -38,6 +38,7 @@ from pipelines.publication.candidate import approve, provenance, write_candidate
 from pipelines.publication.release import publish
 from services.landing.raw_tables import ensure_raw_tables
 from services.runtime.lake import current_snapshot, open_lake, snapshots
+from services.runtime.layout import METADATA
 from services.runtime.settings import LakeSettings, PostgresSettings, RetentionSettings
 from tests.fakes.histories import attended_group
 from tests.fakes.raw_lake import RawLake
@@ -174,6 +175,37 @@ def test_a_lake_of_an_earlier_version_gets_the_layout_once(
     assert len(live_files(lake)) == 2
     compressions = lake.execute("SELECT DISTINCT compression FROM parquet_metadata(?)", [str(laid_out)])
     assert compressions.fetchall() == [("LZ4_RAW",)]
+
+
+def test_failed_events_are_few_and_by_month(raw: RawLake, lake: duckdb.DuckDBPyConnection) -> None:
+    for day in (1, 2, 3):
+        lake.execute(
+            "INSERT INTO raw.failed_events BY NAME SELECT 'landing' AS stage, 'garbage' AS reason, "
+            f"TIMESTAMPTZ '2026-05-{day:02} 10:00' AS landed_at FROM range(300)"
+        )
+    maintained()
+    found = lake.execute(
+        "SELECT data_file FROM ducklake_list_files('lake', 'failed_events', schema => 'raw')"
+    )
+    (only,) = found.fetchall()
+    assert Path(only[0]).parent.name == "month=5"
+
+
+def test_the_range_of_a_column_is_found_by_an_index(raw: RawLake, lake: duckdb.DuckDBPyConnection) -> None:
+    def in_catalog(statement: str) -> list[tuple[Any, ...]]:
+        return lake.execute(f"FROM postgres_query('{METADATA}', ?)", [statement]).fetchall()
+
+    def indexed_looks() -> int:
+        counts = "SELECT idx_scan FROM pg_stat_user_indexes WHERE indexrelname LIKE '%_stats_by_column'"
+        ((count,),) = in_catalog(counts)
+        return int(count)
+
+    for day in range(1, 21):
+        land_many_groups(lake, day)
+    lake.execute("CALL postgres_execute(?, 'ANALYZE ducklake_file_column_stats')", [METADATA])
+    before = indexed_looks()
+    assert files_read(lake) == 20
+    wait_until(lambda: indexed_looks() > before, "PostgreSQL counts a look by the index")
 
 
 def test_stagings_events_are_ordered_too(raw: RawLake, lake: duckdb.DuckDBPyConnection) -> None:
