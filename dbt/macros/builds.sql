@@ -81,8 +81,12 @@
 #}
 {% macro touched_keys(touched, relation=none) -%}
     select distinct {{ touched.columns | join(', ') }}
-    from {{ relation or adapter.get_relation(target.database, 'intermediate', touched.model) }}
+    from {{ relation or touched_relation(touched) }}
     {{ 'where ' ~ touched.where if touched.where }}
+{%- endmacro %}
+
+{% macro touched_relation(touched) -%}
+    {{ return(adapter.get_relation(target.database, 'intermediate', touched.model)) }}
 {%- endmacro %}
 
 {# Of a relation, in an update: the rows that are touched. `touched.model` becomes a dependency. #}
@@ -95,6 +99,7 @@
         from {{ relation }} as events
         inner join ({{ touched_keys(touched, dependency) }}) as touched
             on {{ equal(touched.columns, 'events', 'touched') }}
+        where {{ among('events', touched.columns[1], dependency) }}
     )
     {%- else -%}
     {{ relation }}
@@ -107,11 +112,27 @@
     {{ return(of_groups if is_update() else everything) }}
 {%- endmacro %}
 
+{# Outcomes that count, of people who are touched. #}
+{% macro touched_outcomes() -%}
+    {% set of_people = ref('int_outcomes_touched') if model.resource_type != 'unit_test' %}
+    {% set everything = ref('int_outcome_events_kept') %}
+    {{ return(of_people if is_update() else everything) }}
+{%- endmacro %}
+
 {# Participation that counts, of what is touched. #}
 {% macro touched_participation(touched) -%}
     {% set events = of_touched_groups(ref('fct_participation')) %}
     {% set kept = '(select * from ' ~ events ~ ' where is_kept)' if is_update() else events %}
     {{ return(kept if touched.model == 'int_groups_touched' else of_touched(kept, touched)) }}
+{%- endmacro %}
+
+{#
+  Condition on rows that are joined with `keys` anyway, on several columns of which `column` tells most apart. Where
+  a join is on one column and its keys are filtered, DuckDB skips rows by a Bloom filter before it reads their other
+  columns: hence this one, and the comparison, which is true for every tenant.
+#}
+{% macro among(alias, column, keys) -%}
+    {{ alias }}.{{ column }} in (select distinct {{ column }} from {{ keys }} where tenant_id > '')
 {%- endmacro %}
 
 {# The columns of two relations are equal. #}
@@ -129,7 +150,12 @@
     {% set touched = config.require('meta').touched %}
     delete from {{ arguments.target_relation }} as target
     using ({{ touched_keys(touched) }}) as touched
-    where {{ equal(touched.columns, 'target', 'touched') }};
+    where
+        {{ equal(touched.columns, 'target', 'touched') }}
+        {% if touched.found_by %}
+        and {{ among('target', touched.found_by, touched_relation(touched)) }}
+        {% endif %}
+    ;
     insert into {{ arguments.target_relation }} ({{ columns }}) (select {{ columns }} from {{ arguments.temp_relation }})
 {%- endmacro %}
 

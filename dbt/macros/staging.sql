@@ -180,11 +180,12 @@ where known_bodies.event_id is null
 
 {#
   The events of a relation that count: without those that were taken back, and without the
-  retractions themselves. A retraction is final: retracting it has no effect.
+  retractions themselves. A retraction is final: retracting it has no effect. `retracting`: a relation with the
+  retractions of these, and maybe of others.
 #}
-{% macro kept_events(events) %}
+{% macro kept_events(events, retracting=none) %}
 with retractions as (
-    {{ retractions(events) }}
+    {{ retractions(retracting or events) }}
 )
 
 select events.*

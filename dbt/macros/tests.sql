@@ -6,32 +6,36 @@
     {{ return(flags.WHICH == 'build' and not var('test_all_rows', false) and is_update()) }}
 {%- endmacro %}
 
-{# What dbt puts for the relation that a test is about. #}
+{#
+  What dbt puts for the relation that a test is about: in an update the rows that it has written, and of those the ones
+  of the test's own `where`. Whether a staged event is there a second time, in an older slice, is for
+  `every_acknowledged_event_is_in_one_place` to find.
+#}
 {% macro get_where_subquery(relation) -%}
-    {% set conditions = [config.get('where')] if config.get('where') else [] %}
     {% set tested = (graph.nodes if execute else {}).get(model.attached_node) %}
-    {% if tested is not none and tests_new_rows() %}
-        {% do conditions.append(is_of_this_build(tested)) %}
-    {% endif %}
-    {% do return('(select * from ' ~ relation ~ ' as tested where ' ~ conditions | join(' and ') ~ ') as tested_rows'
-        if conditions else relation) %}
+    {% set rows = written_by_this_build(relation, tested) if tested is not none and tests_new_rows() else relation %}
+    {% set where = config.get('where') %}
+    {% do return('(select * from ' ~ rows ~ ' as tested where ' ~ where ~ ') as tested_rows' if where else rows) %}
 {%- endmacro %}
 
-{#
-  Condition on rows of `tested`, a node: those that this build has written. Whether a staged event is there a second
-  time, in an older slice, is for `every_acknowledged_event_is_in_one_place` to find.
-#}
-{% macro is_of_this_build(tested) -%}
+{# Of the relation of `tested`, a node: the rows that this build has written. #}
+{% macro written_by_this_build(relation, tested) -%}
     {% set touched = tested.config.meta.touched %}
     {% if touched and touched.writes_new_landings and not var('recompute_landed_from', none) %}
-    {{ is_newly_landed('tested') }}
+    (select * from {{ relation }} as tested where {{ is_newly_landed('tested') }})
     {% elif touched %}
-    exists (
-        select 1 from ({{ touched_keys(touched) }}) as touched where {{ equal(touched.columns, 'tested', 'touched') }}
+    (
+        select tested.*
+        from {{ relation }} as tested
+        inner join ({{ touched_keys(touched) }}) as touched on {{ equal(touched.columns, 'tested', 'touched') }}
     )
     {% else %}
     {% set staging_table = tested.name | replace('__identities', '__events') %}
-    {{ is_changed(staging_table, 'tested') if staging_table in last_build() else 'true' }}
+    {% if staging_table in last_build() %}
+    (select * from {{ relation }} as tested where {{ is_changed(staging_table, 'tested') }})
+    {% else %}
+    {{ relation }}
+    {% endif %}
     {% endif %}
 {%- endmacro %}
 

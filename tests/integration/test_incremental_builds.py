@@ -189,16 +189,22 @@ def _build(*arguments: str, definition: str = "") -> None:
 
 
 def _marts() -> Marts:
-    """Rows of each mart, floating-point numbers to 12 significant digits."""
+    """Rows of each mart, and of each step that is kept; floating-point numbers to 12 significant digits."""
+    models = project.PROJECT / "models"
+    steps = (models / "intermediate").glob("*.sql")
+    kept = [path for path in steps if "materialized='incremental'" in path.read_text()]
+    assert kept
     with closing(open_lake(read_only=True)) as lake:
-        names = sorted(path.stem for path in (project.PROJECT / "models" / "marts").glob("*.sql"))
+        names = sorted(
+            f"{path.parent.name}.{path.stem}" for path in [*(models / "marts").glob("*.sql"), *kept]
+        )
         return {
             name: Counter(
                 tuple(float(f"{value:.11e}") if isinstance(value, float) else value for value in row)
-                for row in lake.execute(f"SELECT * FROM marts.{name}").fetchall()
+                for row in lake.execute(f"SELECT * FROM {name}").fetchall()
             )
             for name in names
-            if name != "fct_build"
+            if name != "marts.fct_build"
         }
 
 

@@ -1,3 +1,11 @@
+{% set touched = {'model': 'int_participants_touched', 'columns': ['tenant_id', 'participant_id']} %}
+{{ config(
+    materialized='incremental',
+    incremental_strategy='touched',
+    unique_key=['tenant_id', 'study_code', 'participant_id'],
+    meta={'touched': touched},
+) }}
+
 with allocations as (
     select
         tenant_id,
@@ -10,7 +18,7 @@ with allocations as (
         row_number() over (
             partition by tenant_id, study_code, participant_id order by occurred_at, {{ arrival_order() }}
         ) as allocation_number
-    from {{ ref('int_outcome_events_kept') }}
+    from {{ touched_outcomes() }} as events
     where kind = 'arm_allocated' and study_code is not null and arm is not null
 )
 

@@ -1,12 +1,10 @@
-{% set touched = {'model': 'int_participants_touched', 'columns': ['tenant_id', 'participant_id']} %}
-
 with numbered as (
     select
         *,
         row_number() over (
             partition by tenant_id, participant_id order by occurred_at, {{ arrival_order() }}
         ) as statement_number
-    from {{ of_touched(ref('int_outcome_events_kept'), touched) }} as events
+    from {{ touched_outcomes() }} as events
     where kind = 'attribute_stated'
 )
 

@@ -11,5 +11,6 @@ select
     group_id,
     participant_id,
     kind,
-    cast(occurred_at at time zone 'UTC' as date) as occurred_on
+    cast(occurred_at at time zone 'UTC' as date) as occurred_on,
+    landed_seq
 from changed

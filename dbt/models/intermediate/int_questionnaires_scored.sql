@@ -8,7 +8,7 @@ with answered as (
         *,
         {{ sum_of_items('items') }} as sum_of_items,
         coalesce({{ count_of_items('items') }}, 0) as count_items
-    from {{ of_touched(ref('int_outcome_events_kept'), touched) }} as events
+    from {{ of_touched(touched_outcomes(), touched) }} as events
     where kind = 'questionnaire_answered'
 )
 

@@ -1,5 +1,3 @@
-{% set touched = {'model': 'int_participants_touched', 'columns': ['tenant_id', 'participant_id']} %}
-
 with statements as (
     select
         tenant_id,
@@ -11,7 +9,7 @@ with statements as (
             partition by tenant_id, participant_id
             order by {{ seconds_of('occurred_at') }} desc, kind desc, {{ arrival_order() }}
         ) as recency
-    from {{ of_touched(ref('int_outcome_events_kept'), touched) }} as events
+    from {{ touched_outcomes() }} as events
     where kind in ('consent_given', 'consent_withdrawn')
 )
 

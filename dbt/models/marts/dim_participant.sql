@@ -2,12 +2,11 @@
 {{ config(unique_key=['tenant_id', 'participant_id'], meta={'touched': touched}) }}
 
 with mentions as (
-    select tenant_id, participant_id, data_class, occurred_at
-    from {{ of_touched(ref('fct_participation'), touched) }} as events
-    where participant_id is not null
+    select tenant_id, participant_id, data_class, first_event_at, last_event_at
+    from {{ of_touched(ref('int_participants_mentioned'), touched) }} as mentions
     union all
-    select tenant_id, participant_id, data_class, occurred_at
-    from {{ of_touched(ref('int_outcome_events_kept'), touched) }} as events
+    select tenant_id, participant_id, data_class, occurred_at as first_event_at, occurred_at as last_event_at
+    from {{ touched_outcomes() }} as events
     where participant_id is not null
 ),
 
@@ -16,8 +15,8 @@ people as (
         tenant_id,
         participant_id,
         min(data_class) as data_class,
-        min(occurred_at) as first_event_at,
-        max(occurred_at) as last_event_at
+        min(first_event_at) as first_event_at,
+        max(last_event_at) as last_event_at
     from mentions
     group by tenant_id, participant_id
 ),

@@ -1,5 +1,6 @@
 {% set touched = {
-    'model': 'int_participation_events_changed', 'columns': ['tenant_id', 'event_id'], 'writes_new_landings': true
+    'model': 'int_participation_events_changed', 'columns': ['tenant_id', 'event_id'],
+    'found_by': 'landed_seq', 'writes_new_landings': true
 } %}
 {{ config(unique_key=['tenant_id', 'event_id'], meta={'touched': touched}) }}
 
