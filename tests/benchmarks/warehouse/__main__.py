@@ -35,8 +35,8 @@ PACKAGES = ("duckdb", "dbt-core", "dbt-duckdb", "pyarrow", "ptars", "great-expec
 
 WORLD_EVENTS, FURTHER, LANDING_EVENTS = 1_000_000, 10_000, 2_000_000
 QUICK = {"world_events": 20_000, "further": 1_000, "landing_events": 400_000, "asked": 3, "landing_days": 60}
-LANDING_ROUNDS = 3
-"""It is judged by the clock, and varies by a tenth from round to round."""
+ROUNDS_OF_SHORT_ONES = 3
+"""At least, of landing and of updates: they vary by a tenth from round to round."""
 EMPTY = Shape("empty", "nothing", ())
 
 
@@ -94,6 +94,10 @@ def _run(options: argparse.Namespace) -> tuple[list[str], list[str]]:
     return report, [*bounds.failed(figures), *found.troubles]
 
 
+def _of_short_ones(options: argparse.Namespace) -> int:
+    return max(options.rounds, ROUNDS_OF_SHORT_ONES)
+
+
 def _tables(found: Found) -> list[str]:
     parts = [
         table.landing_lines(found),
@@ -110,7 +114,7 @@ def _measure_landing(running: Servers, options: argparse.Namespace, found: Found
     _say("the topic that is landed")
     landing.fill_topic(running, landing.record_file(options.landing_events))
     ours, dlts = [], []
-    for number in range(max(options.rounds, LANDING_ROUNDS)):
+    for number in range(_of_short_ones(options)):
         ours.append(landing.land(running, f"landing-{number}", options.landing_events))
         _say(f"landing: {ours[-1].rows_per_second:,.0f} rows/s")
         try:
@@ -123,7 +127,8 @@ def _measure_landing(running: Servers, options: argparse.Namespace, found: Found
 
 
 def _measure_lakes(running: Servers, options: argparse.Namespace, wanted: list[str], found: Found) -> None:
-    small, wide, long = shapes(options.world_events, options.further * options.rounds, options.landing_days)
+    further = options.further * _of_short_ones(options)
+    small, wide, long = shapes(options.world_events, further, options.landing_days)
     asked = [small, wide, *([long] if options.full else [])] if "increment" in wanted else [wide]
     built: dict[Shape, Builder] = {}
     for shape in asked:
@@ -166,7 +171,7 @@ def _increments(
 ) -> list[Increment]:
     """The same new events on each lake, round by round."""
     measured: dict[Shape, list[tuple[Cost, Built]]] = {shape: [] for shape in built}
-    for number in range(options.rounds):
+    for number in range(_of_short_ones(options)):
         for shape, builder in built.items():
             land_further(builder.lake, shape, number, options.further)
             meter, begun = Meter(running.postgres_pid), sum(os.times()[:2])
@@ -213,7 +218,7 @@ def _conditions(options: argparse.Namespace, load_before: tuple[float, float, fl
     lake = LakeSettings.load()
     return [
         f"* {datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC, commit {commit()}; "
-        f"medians of {options.rounds} rounds, of landing {max(options.rounds, LANDING_ROUNDS)}",
+        f"medians of {options.rounds} rounds, of landing and updates {_of_short_ones(options)}",
         f"* Python {platform.python_version()}, {packages}",
         f"* {os.cpu_count()} cores ({processor()}) for everything together; DuckDB with {lake.threads} "
         f"threads and {lake.memory_limit}, plain DuckDB with {plain.MEMORY}; "
