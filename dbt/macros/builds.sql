@@ -187,19 +187,29 @@
         values ({% for name in names %}source.{{ name }}{{ ', ' if not loop.last }}{% endfor %})
 {%- endmacro %}
 
-{# A staging table's events that an update has to look at: new ones, and those that new ones take back. #}
-{% macro changed_events(staging_table) -%}
+{#
+  A staging table's events that an update has to look at: new ones, and those that new ones take back. The latter are
+  looked for by their ids alone, which costs enough; their other columns are then read where they landed.
+#}
+{% macro changed_events(staging_table, columns) -%}
     with retractions as (
         {{ retractions(ref(staging_table) ~ ' as events') }} and {{ is_changed(staging_table, 'events') }}
+    ),
+
+    taken_back as (
+        select events.tenant_id, events.event_id, events.landed_seq
+        from {{ ref(staging_table) }} as events
+        inner join retractions
+            on events.tenant_id = retractions.tenant_id
+            and events.event_id = retractions.retracted_event_id
     )
 
-    select events.*
+    select {% for column in columns %}events.{{ column }}{{ ', ' if not loop.last }}{% endfor %}
     from {{ ref(staging_table) }} as events
     where {{ is_changed(staging_table, 'events') }}
     union all
-    select events.*
+    select {% for column in columns %}events.{{ column }}{{ ', ' if not loop.last }}{% endfor %}
     from {{ ref(staging_table) }} as events
-    inner join retractions
-        on events.tenant_id = retractions.tenant_id
-        and events.event_id = retractions.retracted_event_id
+    inner join taken_back on {{ equal(['tenant_id', 'event_id', 'landed_seq'], 'events', 'taken_back') }}
+    where {{ among('events', 'landed_seq', 'taken_back') }}
 {%- endmacro %}

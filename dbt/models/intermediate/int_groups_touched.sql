@@ -2,7 +2,7 @@
 
 -- depends_on: {{ ref('int_slices_staged') }}
 with changed_groups as (
-    {{ changed_events('stg_groups__events') }}
+    {{ changed_events('stg_groups__events', ['tenant_id', 'group_id']) }}
 )
 
 select tenant_id, group_id from changed_groups

@@ -1,8 +1,10 @@
 {{ config(materialized='table') }}
 
 -- depends_on: {{ ref('int_slices_staged') }}
+{% set columns = ['tenant_id', 'event_id', 'group_id', 'participant_id', 'kind', 'occurred_at', 'landed_seq'] %}
+
 with changed as (
-    {{ changed_events('stg_participation__events') }}
+    {{ changed_events('stg_participation__events', columns) }}
 )
 
 select
