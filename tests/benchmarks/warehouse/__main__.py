@@ -95,7 +95,8 @@ def _run(options: argparse.Namespace) -> tuple[list[str], list[str]]:
 
 
 def _of_short_ones(options: argparse.Namespace) -> int:
-    return max(options.rounds, ROUNDS_OF_SHORT_ONES)
+    rounds: int = options.rounds
+    return max(rounds, ROUNDS_OF_SHORT_ONES)
 
 
 def _tables(found: Found) -> list[str]:
