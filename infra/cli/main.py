@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -178,6 +179,21 @@ def rebuild(start: Start, dry_run: bool) -> None:
     from infra.cli.rebuild import run
 
     run(start, is_dry_run=dry_run)
+
+
+@cli.command()
+@click.option("--to", "page", type=click.Path(dir_okay=False, path_type=Path), help="Another place for it.")
+def docs(page: Path | None) -> None:
+    """Make a page of the warehouse: its tables, their columns, tests and SQL, and what is made from what.
+
+    It is one file that opens in any browser, and holds no data.
+    """
+    from pipelines.defs.transformation.project import write_docs
+    from services.runtime.settings import home
+
+    page = page or home() / "docs" / "warehouse.html"
+    write_docs(page)
+    click.echo(f"{page}: open it in a browser; the round button below on the right draws the lineage.")
 
 
 @cli.command()

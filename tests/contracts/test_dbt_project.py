@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,9 @@ from typing import Any
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
+from infra.cli.main import cli
 from pipelines.defs.transformation.project import environment
 
 DBT = Path(__file__).parents[2] / "dbt"
@@ -134,3 +137,15 @@ def test_there_are_unit_tests_of_the_logic() -> None:
         for test in yaml.safe_load(path.read_text())["unit_tests"]
     ]
     assert len(tests) >= 6
+
+
+def test_one_page_describes_the_warehouse_without_any_server(tmp_path: Path) -> None:
+    page = tmp_path / "docs" / "warehouse.html"
+    made = CliRunner().invoke(cli, ["docs", "--to", str(page)], catch_exceptions=False)
+    assert str(page) in made.output
+    text = page.read_text()
+    for name, model in described():
+        assert name in text and json.dumps(model["description"])[1:-1] in text
+    assert not re.search(r"(src|href)=[\"']?https?:[^>]*\.(js|css)", text)
+    # Who opens it is told to nobody.
+    assert re.findall(r'"send_anonymous_usage_stats": ?(\w+)', text) == ["false"]

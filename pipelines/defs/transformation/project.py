@@ -72,7 +72,7 @@ def manifest() -> Path:
     path = target() / "manifest.json"
     with _lock(target()):
         if not path.exists() or path.stat().st_mtime < _last_change():
-            _parse()
+            _ask("parse")
     return path
 
 
@@ -110,6 +110,19 @@ def build_anew(on_progress: Callable[[int, int], None]) -> int:
     return count
 
 
+def write_docs(page: Path) -> None:
+    """Writes one page that needs nothing else: each table's columns, tests, SQL, and what it is made from.
+
+    From the project alone: no server is asked. Raises RuntimeError with dbt's own words.
+    """
+    folder = target() / "docs"
+    _ask("parse", "--target-path", str(folder))
+    _ask("docs", "generate", "--static", "--no-compile", "--empty-catalog", "--target-path", str(folder))
+    page.parent.mkdir(parents=True, exist_ok=True)
+    shutil.move(folder / "static_index.html", page)
+    shutil.rmtree(folder)
+
+
 def _result(line: str) -> Mapping[str, Any] | None:
     """What dbt logs when a model or a test is done."""
     if not line.startswith("{"):
@@ -127,12 +140,12 @@ def _dbt(*arguments: str, **options: Any) -> subprocess.Popen[str]:
     )
 
 
-def _parse() -> None:
-    """Raises RuntimeError with dbt's own words."""
-    with _dbt("--quiet", "parse", stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as parsed:
-        words, _ = parsed.communicate()
-    if parsed.returncode != 0:
-        raise RuntimeError(f"dbt cannot parse {PROJECT}:\n{words}")
+def _ask(*arguments: str) -> None:
+    """Of the project's text alone. Raises RuntimeError with dbt's own words."""
+    with _dbt("--quiet", *arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as asked:
+        words, _ = asked.communicate()
+    if asked.returncode != 0:
+        raise RuntimeError(f"dbt cannot {arguments[0]} {PROJECT}:\n{words}")
 
 
 def _last_change() -> float:
