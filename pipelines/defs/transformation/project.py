@@ -145,7 +145,7 @@ def _ask(*arguments: str) -> None:
     with _dbt("--quiet", *arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as asked:
         words, _ = asked.communicate()
     if asked.returncode != 0:
-        raise RuntimeError(f"dbt cannot {arguments[0]} {PROJECT}:\n{words}")
+        raise RuntimeError(f"dbt {arguments[0]} failed on {PROJECT}:\n{words}")
 
 
 def _last_change() -> float:
