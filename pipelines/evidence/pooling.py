@@ -100,15 +100,9 @@ def pool(effects: npt.ArrayLike, variances: npt.ArrayLike, how: Conventions | No
     """Pools effects (k,) with their variances (k,), all positive."""
     how = how or Conventions()
     y, v = _arrays(effects, variances)
-    k, method = len(y), _method(how)
-    if k == 0:
-        return Pooled(0, not_estimated(method, "no study has an effect"), None)
-    model = _fit(y, v, np.ones((k, 1)), how.estimator)
-    (estimate,) = _coefficients(model, how)
-    if k == 1:
-        estimate = replace(estimate, method=f"{method}; one study, its own normal interval")
-    predicted, reason = _predict(model, how)
-    return Pooled(k, estimate, _heterogeneity(model, how), predicted, reason)
+    if len(y) == 0:
+        return Pooled(0, not_estimated(_method(how), "no study has an effect"), None)
+    return _pooled(_fit(y, v, np.ones((len(y), 1)), how.estimator), how)
 
 
 def regress(
@@ -145,20 +139,18 @@ def compare(
     how = how or Conventions()
     y, v = _arrays(effects, variances)
     names = np.asarray(subgroups, dtype=object)
-    pooled = {str(name): pool(y[names == name], v[names == name], how) for name in sorted(set(subgroups))}
+    fits = {
+        name: _fit(y[names == name], v[names == name], np.ones((sum(names == name), 1)), how.estimator)
+        for name in sorted(set(subgroups))
+    }
+    pooled = {name: _pooled(fit, how) for name, fit in fits.items()}
     freedom = len(pooled) - 1
     if freedom < 1:
         return Between(
             pooled, None, 0, None, "there is one subgroup only" if pooled else "no study has an effect"
         )
-    fits = [
-        _fit(y[names == name], v[names == name], np.ones((int((names == name).sum()), 1)), how.estimator)
-        for name in pooled
-    ]
-    means, weights = (
-        np.array([each.beta[0] for each in fits]),
-        np.array([1 / each.covariance[0, 0] for each in fits]),
-    )
+    means = np.array([fit.beta[0] for fit in fits.values()])
+    weights = np.array([1 / fit.covariance[0, 0] for fit in fits.values()])
     q = float((weights * (means - np.average(means, weights=weights)) ** 2).sum())
     return Between(pooled, q, freedom, _chi2_above(q, freedom))
 
@@ -312,6 +304,14 @@ def _where_q_is(at_zero: _Model, wanted: float) -> float:
 
 
 # --- What is told of it -----------------------------------------------------------------------------------
+
+
+def _pooled(model: _Model, how: Conventions) -> Pooled:
+    (estimate,) = _coefficients(model, how)
+    if len(model.y) == 1:
+        estimate = replace(estimate, method=f"{estimate.method}; one study, its own normal interval")
+    predicted, reason = _predict(model, how)
+    return Pooled(len(model.y), estimate, _heterogeneity(model, how), predicted, reason)
 
 
 def _coefficients(model: _Model, how: Conventions) -> list[Estimate]:
