@@ -61,7 +61,7 @@ def mean(summary: Summary, level: float = CI_LEVEL) -> Estimate:
     if summary.n == 1 or summary.sd is None:
         return Estimate(summary.mean, None, None, None, method, "no interval: one person")
     se = summary.sd / math.sqrt(summary.n)
-    half = _t(level, summary.n - 1) * se
+    half = t_quantile(level, summary.n - 1) * se
     return Estimate(summary.mean, se, summary.mean - half, summary.mean + half, method)
 
 
@@ -81,7 +81,7 @@ def mean_difference(arm: Summary, reference: Summary, level: float = CI_LEVEL) -
         return Estimate(difference, None, None, None, method, "no interval: no variance in either arm")
     freedom = (a + b) ** 2 / (a**2 / (arm.n - 1) + b**2 / (reference.n - 1))
     se = math.sqrt(a + b)
-    half = _t(level, freedom) * se
+    half = t_quantile(level, freedom) * se
     return Estimate(difference, se, difference - half, difference + half, method)
 
 
@@ -103,7 +103,7 @@ def hedges_g(arm: Summary, reference: Summary, level: float = CI_LEVEL) -> Estim
         return not_estimated(method, "no variance in either arm")
     g = hedges_correction(freedom) * (_number(arm.mean) - _number(reference.mean)) / pooled
     se = math.sqrt(1 / arm.n + 1 / reference.n + g**2 / (2 * (arm.n + reference.n)))
-    half = _z(level) * se
+    half = z_quantile(level) * se
     return Estimate(g, se, g - half, g + half, method)
 
 
@@ -123,7 +123,7 @@ def proportion(successes: int, n: int, level: float = CI_LEVEL) -> Estimate:
     method = "proportion; Wilson score interval"
     if n == 0:
         return not_estimated(method, "the denominator is 0")
-    p, z = successes / n, _z(level)
+    p, z = successes / n, z_quantile(level)
     centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
     # At 0 and 1 the bound is exactly 0 or 1; rounding may miss it by a bit.
@@ -154,7 +154,7 @@ def clustered_ratio(
     se = float(np.sqrt(n / (n - 1) * np.square(a - r * e).sum()) / e.sum())
     if se == 0 or r in (0.0, 1.0):
         return Estimate(r, None, None, None, method, "no interval: people do not differ")
-    logit, half = math.log(r / (1 - r)), _t(level, n - 1) * se / (r * (1 - r))
+    logit, half = math.log(r / (1 - r)), t_quantile(level, n - 1) * se / (r * (1 - r))
     return Estimate(r, se, _expit(logit - half), _expit(logit + half), method)
 
 
@@ -182,16 +182,18 @@ def _square(value: float | None) -> float:
     return _number(value) ** 2
 
 
-def _t(level: float, freedom: float) -> float:
-    from scipy import stats
+def t_quantile(level: float, freedom: float) -> float:
+    """How many standard errors an interval of that level reaches to each side, by Student's t."""
+    from scipy import special
 
-    return float(stats.t.ppf(0.5 + level / 2, freedom))
+    return float(special.stdtrit(freedom, 0.5 + level / 2))
 
 
-def _z(level: float) -> float:
-    from scipy import stats
+def z_quantile(level: float) -> float:
+    """The same by the normal distribution."""
+    from scipy import special
 
-    return float(stats.norm.ppf(0.5 + level / 2))
+    return float(special.ndtri(0.5 + level / 2))
 
 
 def _expit(x: float) -> float:

@@ -20,7 +20,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.evidence.estimates import CI_LEVEL, Estimate, not_estimated
+from pipelines.evidence.estimates import CI_LEVEL, Estimate, not_estimated, t_quantile, z_quantile
 
 Floats = npt.NDArray[np.float64]
 
@@ -182,11 +182,10 @@ def egger(
         return not_estimated(method, "all studies are equally precise")
     x = np.column_stack([np.ones(len(y)), np.sqrt(v)])
     model = _weighted(y, v, x, 0.0)
-    residual = float((model.weights * (y - x @ model.beta) ** 2).sum()) / (len(y) - 2)
-    se = math.sqrt(residual * float(model.covariance[1, 1]))
+    se = math.sqrt(model.q / model.freedom * float(model.covariance[1, 1]))
     if se == 0:
         return Estimate(float(model.beta[1]), None, None, None, method, "no interval: no residual variance")
-    half = _t(CI_LEVEL, len(y) - 2) * se
+    half = t_quantile(CI_LEVEL, model.freedom) * se
     slope = float(model.beta[1])
     return Estimate(slope, se, slope - half, slope + half, method)
 
@@ -321,7 +320,7 @@ def _coefficients(model: _Model, how: Conventions) -> list[Estimate]:
         q = model.q / model.freedom
         factor = max(1.0, q) if how.interval == "Hartung-Knapp, at least Wald" else q
         variances, freedom = variances * factor, model.freedom
-    quantile = _z(how.level) if freedom is None else _t(how.level, freedom)
+    quantile = z_quantile(how.level) if freedom is None else t_quantile(how.level, freedom)
     method = _method(how)
     found = []
     for beta, variance in zip(model.beta, variances, strict=True):
@@ -361,9 +360,9 @@ def _predict(model: _Model, how: Conventions) -> tuple[tuple[float, float] | Non
     if k < MIN_PREDICTED:
         return None, f"fewer than {MIN_PREDICTED} studies"
     quantile = {
-        "t(k-2)": lambda: _t(how.level, k - 2),
-        "t(k-1)": lambda: _t(how.level, k - 1),
-        "normal": lambda: _z(how.level),
+        "t(k-2)": lambda: t_quantile(how.level, k - 2),
+        "t(k-1)": lambda: t_quantile(how.level, k - 1),
+        "normal": lambda: z_quantile(how.level),
     }[how.prediction]()
     half = quantile * math.sqrt(model.tau2 + float(model.covariance[0, 0]))
     return (float(model.beta[0]) - half, float(model.beta[0]) + half), None
@@ -385,18 +384,6 @@ def _arrays(effects: npt.ArrayLike, variances: npt.ArrayLike) -> tuple[Floats, F
     if not (np.isfinite(y).all() and np.isfinite(v).all() and (v > 0).all()):
         raise ValueError("effects and variances must be numbers, and variances positive")
     return y, v
-
-
-def _t(level: float, freedom: float) -> float:
-    from scipy import special
-
-    return float(special.stdtrit(freedom, 0.5 + level / 2))
-
-
-def _z(level: float) -> float:
-    from scipy import special
-
-    return float(special.ndtri(0.5 + level / 2))
 
 
 def _chi2(share: float, freedom: int) -> float:

@@ -116,7 +116,8 @@ def write_docs(page: Path) -> None:
     From the project alone: no server is asked. Raises RuntimeError with dbt's own words.
     """
     folder = target() / "docs"
-    _ask("parse", "--target-path", str(folder))
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copy2(manifest(), folder)
     _ask("docs", "generate", "--static", "--no-compile", "--empty-catalog", "--target-path", str(folder))
     page.parent.mkdir(parents=True, exist_ok=True)
     shutil.move(folder / "static_index.html", page)
