@@ -10,10 +10,12 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from circles.engagement.v1.group_engagement_pb2 import GroupEngagement
@@ -31,6 +33,8 @@ from tests.live_figures import Shown
 from tests.partners import Partner, end_offsets
 from tests.stacks import Stack, wait_until
 
+CAUGHT_UP_SECONDS = 180
+
 
 @dataclass
 class Workers:
@@ -40,19 +44,21 @@ class Workers:
     folder: Path
     name: str = field(default_factory=lambda: f"workers-{uuid.uuid4().hex[:8]}")
     running: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    _newest: Callable[[], object] = field(init=False)
 
     def start(self, *options: str, **settings: str) -> subprocess.Popen[bytes]:
         """`settings` without their prefix, as `stall_seconds`."""
-        if self.running and all(worker.poll() is not None for worker in self.running):
+        if self.running and self._have_all_ended():
             self._forget_the_dead()
+        self._newest = partial(self.start, *options, **settings)
         extra = {f"CIRCLES_ENGAGEMENT_{name.upper()}": value for name, value in settings.items()}
-        log = (self.folder / f"{self.name}-{len(self.running)}.log").open("wb")
-        worker = subprocess.Popen(
-            [sys.executable, "-m", "tests.fakes.engagement_process", self.name, *options],
-            env={**self.stack.environment, "CIRCLES_HOME": str(self.stack.home), **extra},
-            stdout=log,
-            stderr=log,
-        )
+        with self._log_file(len(self.running)).open("wb") as log:
+            worker = subprocess.Popen(
+                [sys.executable, "-m", "tests.fakes.engagement_process", self.name, *options],
+                env={**self.stack.environment, "CIRCLES_HOME": str(self.stack.home), **extra},
+                stdout=log,
+                stderr=log,
+            )
         self.running.append(worker)
         return worker
 
@@ -72,6 +78,12 @@ class Workers:
             client.delete_topics([topics(self.name)[0]])
         wait_until(self._made_again, "a new state topic")
 
+    def _have_all_ended(self) -> bool:
+        return all(worker.poll() is not None for worker in self.running)
+
+    def _log_file(self, number: int) -> Path:
+        return self.folder / f"{self.name}-{number}.log"
+
     def _forget_the_dead(self) -> None:
         """Kafka would keep the partitions for those who were killed, for ten seconds."""
         with closing(admin(KafkaSettings.load())) as client:
@@ -89,8 +101,19 @@ class Workers:
         return False
 
     def wait_until_caught_up(self) -> None:
-        """Everything that is on the input is committed by these workers."""
-        wait_until(self._has_caught_up, "workers that have caught up", seconds=180)
+        """Everything that is on the input is committed by these workers.
+
+        When all have ended, the newest is started again, as the stack's supervisor does: a worker ends itself
+        rather than going on in doubt.
+        """
+        end = time.monotonic() + CAUGHT_UP_SECONDS
+        while not self._has_caught_up():
+            if time.monotonic() > end:
+                logs = (self._log_file(number).read_text() for number in range(len(self.running)))
+                raise AssertionError("\n---\n".join(("not caught up; what the workers said:", *logs)))
+            if self._have_all_ended():
+                self._newest()
+            time.sleep(0.2)
 
     def figures(self, partner: Partner) -> Shown:
         """Of each group the figures of the highest offset, as the live view keeps them."""

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -186,6 +186,18 @@ class Session:
 
         self.loader.run(lambda: done[0], turn)
         return done[0]
+
+
+class Interrupted(Loader):
+    """Lets something happen in the middle of its next commit, when its rows are written already."""
+
+    meanwhile: Callable[[], object] | None = None
+
+    def _write(self, *what: Any) -> None:
+        super()._write(*what)
+        if self.meanwhile is not None:
+            meanwhile, self.meanwhile = self.meanwhile, None
+            meanwhile()
 
 
 def tell(alarms: Alarms, session: Session) -> None:

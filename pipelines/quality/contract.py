@@ -31,6 +31,7 @@ _SCALARS = {
 
 _TIME = "TIMESTAMP WITH TIME ZONE"
 _LANDED = {"topic": "VARCHAR", "topic_id": "VARCHAR", "landed_seq": "BIGINT", "landed_at": _TIME}
+_BY_DAY = {"landed_on": "DATE"}
 _PLACE = {"kafka_partition": "INTEGER", "kafka_offset": "BIGINT", "event_index": "INTEGER"}
 _STAYS_ON_TOPIC = ("quarantined_bytes",)
 _WHOLE_ENVELOPE = ("tenant_id", "data_class", "received_at")
@@ -42,7 +43,7 @@ def columns_of(raw_table: str) -> Mapping[str, str]:
     if not topic.is_event_topic:
         fields = [each for each in topic.message.fields if each.name not in _STAYS_ON_TOPIC]
         return dict(_leaves(fields)) | _LANDED
-    return dict(_of_events(topic)) | {"kind": "VARCHAR"} | _PLACE | _LANDED
+    return dict(_of_events(topic)) | {"kind": "VARCHAR"} | _PLACE | _LANDED | _BY_DAY
 
 
 def _of_events(topic: Topic) -> Iterator[tuple[str, str]]:

@@ -69,6 +69,9 @@ class _Fleet:
                 self._keep(number)
             self._beat()
             time.sleep(RESTART_SECONDS)
+        # Here, and not where the signal comes: it may come while a child is being started.
+        for child in self._children.values():
+            child.terminate()
         for child in self._children.values():
             child.wait()
         return 0
@@ -91,8 +94,6 @@ class _Fleet:
 
     def _stop(self, *_: object) -> None:
         self._is_stopping = True
-        for child in self._children.values():
-            child.terminate()
 
     def _refuse_taken_port(self) -> None:
         """Sharing the port would hide another gateway on it."""

@@ -39,7 +39,9 @@ LONG_READS = {
     "receive_buffer_bytes": 4 << 20,
 }
 """kafka-python takes 4 KiB at a time from the socket: with a small buffer it waits in between."""
-PASSING = (Fenced, Paused, KafkaUnavailable, PostgresUnavailable, KafkaError, duckdb.Error, psycopg2.Error)
+PASSING = (
+    Fenced, Paused, KafkaUnavailable, PostgresUnavailable, KafkaError, duckdb.Error, psycopg2.Error, OSError,
+)  # fmt: skip
 
 
 def main() -> int:

@@ -29,7 +29,7 @@ from services.kafka.topics import Topic
 from services.landing.decode import Record, decode
 from services.landing.fence import Fence
 from services.landing.pause import paused
-from services.landing.raw_tables import NEVER_LANDED
+from services.landing.raw_tables import LANDED_ON, NEVER_LANDED
 from services.runtime.lake import open_lake
 from services.runtime.settings import LakeSettings, PostgresSettings
 
@@ -265,8 +265,9 @@ def _land_what_was_set_aside(lake: duckdb.DuckDBPyConnection, source: Source) ->
     )
     number, now = _count(lake, "SELECT max(landed_seq) + 1 FROM raw.landed_offsets"), datetime.now(UTC)
     lake.execute(
-        f"INSERT INTO raw.{table} BY NAME SELECT *, ? AS landed_seq, ? AS landed_at FROM readable",
-        [number, now],
+        f"INSERT INTO raw.{table} BY NAME "
+        f"SELECT *, ? AS landed_seq, ? AS landed_at, ? AS {LANDED_ON} FROM readable",
+        [number, now, now.date()],
     )
     # The partitions stand where they stood; the number is used up.
     lake.executemany(

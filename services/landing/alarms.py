@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 ACCEPT = "`circles replay --accept-gap --dry-run` shows what; without --dry-run it records the gap"
 
 _FULL = ("No space left on device", "File too large", "Disk quota exceeded")
+_FROM_THE_LAKE = (duckdb.Error, psycopg2.Error, OSError)
+"""OSError: of files, which landing writes itself. What goes wrong on a socket its client says otherwise."""
 _POSTGRES = ("postgres", "server closed the connection", "terminating connection", "libpq")
 
 
@@ -78,14 +80,17 @@ def alarm_of(error: Exception) -> Alarm:
         return ANOTHER_LANDING
     if isinstance(error, Paused):
         return PAUSED
-    if isinstance(error, duckdb.Error | psycopg2.Error) and any(each in str(error) for each in _FULL):
+    if isinstance(error, _FROM_THE_LAKE) and any(each in str(error) for each in _FULL):
         return DISK_FULL
-    if isinstance(error, PostgresUnavailable | psycopg2.Error):
+    if isinstance(error, PostgresUnavailable | psycopg2.Error) or _is_of_the_catalog(error):
         return POSTGRES_AWAY
-    if isinstance(error, duckdb.Error):
-        is_away = any(each in str(error).lower() for each in _POSTGRES)
-        return POSTGRES_AWAY if is_away else _lake_refuses(type(error).__name__)
+    if isinstance(error, _FROM_THE_LAKE):
+        return _lake_refuses(type(error).__name__)
     return KAFKA_AWAY
+
+
+def _is_of_the_catalog(error: Exception) -> bool:
+    return isinstance(error, duckdb.Error) and any(each in str(error).lower() for each in _POSTGRES)
 
 
 def _lake_refuses(kind: str) -> Alarm:

@@ -32,8 +32,8 @@ from services.landing.decode import Record, Unusable, decode
 from services.landing.fence import Fence, Fenced
 from services.landing.gaps import Plan, plan
 from services.landing.raw_tables import NEVER_LANDED
+from services.landing.writing import Landing, Writer
 from services.runtime.failures import foreign_record
-from services.runtime.lake import INLINED_ROWS, inline_up_to
 from services.runtime.settings import LandingSettings, QuarantineSettings
 
 log = logging.getLogger(__name__)
@@ -87,6 +87,7 @@ class Loader:
         self.quarantine = quarantine
         self.topics = {each.name: each for each in topics or landed_topics()}
         self.fence = Fence(lake)
+        self._writer = Writer(lake)
         self.plan = Plan({}, (), (), {})
         self.planned_at = 0.0
         self.landed_seq = 0
@@ -237,38 +238,35 @@ class Loader:
             except duckdb.TransactionException as conflict:
                 if not self.fence.is_held():
                     raise Fenced from conflict
+                self._writer.discard()
                 log.info("commit conflict, attempt %d", attempt + 1)
                 time.sleep(CONFLICT_PAUSE_SECONDS)
         raise RuntimeError(f"{CONFLICT_RETRIES} commits in a row conflicted with another writer")
 
     def _commit(self, batch: Batch) -> None:
-        landed_seq = self.landed_seq + 1
-        landed_at = datetime.now(UTC)
+        landing = Landing(self.landed_seq + 1, datetime.now(UTC))
         self.lake.begin()
         try:
-            self.fence.pass_through()
-            for raw_table, tables in batch.rows.items():
-                self._insert(raw_table, pa.concat_tables(tables), landed_seq, landed_at)
-            self._insert("landed_offsets", self._offsets(batch.next_offsets), landed_seq, landed_at)
+            self._write(batch, landing)
             self.lake.commit()
         except BaseException:
             with contextlib.suppress(duckdb.Error):  # a commit that failed has rolled back already
                 self.lake.rollback()
             raise
+        self._writer.committed()
         self.fence.passed()
-        self.landed_seq = landed_seq
+        self.landed_seq = landing.seq
         self.count_landed += batch.count_rows
 
-    def _insert(self, raw_table: str, rows: pa.Table, landed_seq: int, landed_at: datetime) -> None:
-        # With a limit, DuckLake sorts what exceeds it, whatever the schema says.
-        inline_up_to(self.lake, INLINED_ROWS if rows.num_rows <= INLINED_ROWS else 0)
-        self.lake.register("landing_rows", rows)
-        self.lake.execute(
-            f"INSERT INTO raw.{raw_table} BY NAME "  # noqa: S608  # the name of one of our tables
-            "SELECT *, ?::BIGINT AS landed_seq, ?::TIMESTAMPTZ AS landed_at FROM landing_rows",
-            [landed_seq, landed_at],
-        )
-        self.lake.unregister("landing_rows")
+    def _write(self, batch: Batch, landing: Landing) -> None:
+        try:
+            self.fence.pass_through()
+            for raw_table, tables in batch.rows.items():
+                self._writer.write(raw_table, pa.concat_tables(tables), landing)
+            self._writer.write("landed_offsets", self._offsets(batch.next_offsets), landing)
+        except BaseException:
+            self._writer.discard()
+            raise
 
     def _offsets(self, next_offsets: Mapping[TopicPartition, int]) -> pa.Table:
         names = [partition.topic for partition in next_offsets]

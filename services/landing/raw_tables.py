@@ -15,13 +15,16 @@ import pyarrow as pa
 from services.kafka.topics import Topic, landed_topics
 from services.landing.decode import decode
 from services.runtime.layout import (
-    Unit,
     compress,
     index_catalog,
     leave_unsorted_at_insert,
     partition_by,
     sort_by,
 )
+
+LANDED_ON = "landed_on"
+"""The day of `landed_at` in UTC, of rows whose files are by day. DuckLake takes over a file by the values of
+its keys, and mistakes them when one column has several."""
 
 LANDING_COLUMNS = (
     ("topic", "VARCHAR"),
@@ -60,8 +63,8 @@ SORTED_BY = {
 }
 """A history is asked for by whom it is about: its rows lie together in few parts of few files."""
 
-FILES_BY: dict[str, Unit] = {"failed_events": "month"}
-"""Those that are not by day: few rows a day, and whoever looks at them looks at all."""
+BY_MONTH = {"failed_events": ("year(landed_at)", "month(landed_at)")}
+"""Those whose files are not by day: few rows a day, and whoever looks at them looks at all."""
 
 _SCALARS = {
     pa.string(): "VARCHAR",
@@ -88,7 +91,7 @@ def ensure_raw_tables(connection: duckdb.DuckDBPyConnection) -> None:
         try:
             _ensure_table(connection, topic)
             name = str(topic.raw_table)
-            partition_by(connection, "raw", name, "landed_at", FILES_BY.get(name, "day"))
+            partition_by(connection, "raw", name, BY_MONTH.get(name, (LANDED_ON,)))
             sort_by(connection, "raw", name, SORTED_BY[name])
         except BaseException:
             connection.rollback()
@@ -103,6 +106,13 @@ def raw_columns(topic: Topic) -> Iterator[tuple[str, str]]:
             yield field.name, sql_type(field.type)
     present = set(decode(topic, []).rows.schema.names)
     yield from ((name, kind) for name, kind in LANDING_COLUMNS if name not in present)
+    if is_by_day(str(topic.raw_table)):
+        yield LANDED_ON, "DATE"
+
+
+def is_by_day(raw_table: str) -> bool:
+    """Whether it is one of those whose files are by day of landing. Landing's own books are not."""
+    return raw_table in SORTED_BY.keys() - BY_MONTH.keys()
 
 
 def sql_type(kind: pa.DataType) -> str:

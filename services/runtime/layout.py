@@ -8,15 +8,12 @@ lies how is decided by who makes the table.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, get_args
+from pathlib import Path
 
 import duckdb
 
 METADATA = "__ducklake_metadata_lake"
 """DuckDB's name of the catalog's own tables, once the lake is attached as `lake`."""
-
-Unit = Literal["year", "month", "day"]
-UNITS: tuple[Unit, ...] = get_args(Unit)
 
 _TABLE = f"""
   JOIN {METADATA}.ducklake_table AS tables ON tables.table_id = found.table_id AND tables.end_snapshot IS NULL
@@ -26,7 +23,9 @@ _TABLE = f"""
 """
 
 _PARTITIONS = f"""
-  SELECT parts.transform, columns.column_name FROM {METADATA}.ducklake_partition_info AS found
+  SELECT CASE parts.transform WHEN 'identity' THEN columns.column_name
+    ELSE parts.transform || '(' || columns.column_name || ')' END
+  FROM {METADATA}.ducklake_partition_info AS found
   JOIN {METADATA}.ducklake_partition_column AS parts ON parts.partition_id = found.partition_id
   JOIN {METADATA}.ducklake_column AS columns ON columns.table_id = found.table_id
     AND columns.column_id = parts.column_id AND columns.end_snapshot IS NULL
@@ -41,17 +40,28 @@ _ORDER = f"""
 
 _INDEX = "ducklake_file_column_stats_by_column"
 
+_FOLDER = f"""
+  SELECT data_path.value, schemas.path, tables.path
+  FROM {METADATA}.ducklake_metadata AS data_path, {METADATA}.ducklake_schema AS schemas
+  JOIN {METADATA}.ducklake_table AS tables ON tables.schema_id = schemas.schema_id
+  WHERE data_path.key = 'data_path' AND schemas.schema_name = ? AND tables.table_name = ?
+    AND schemas.end_snapshot IS NULL AND tables.end_snapshot IS NULL
+"""  # noqa: S608  # names are ours
+
+ROW_GROUP_ROWS = 122_880
+"""DuckDB's own number, for those who write files without it."""
+
 COMPRESSION = "lz4_raw"
 """Files are 4 % larger than with Parquet's usual Snappy, and ids are looked through in half the time."""
 
 
-def partition_by(lake: duckdb.DuckDBPyConnection, schema: str, table: str, column: str, unit: Unit) -> None:
-    """Files written from now on hold rows of one `unit` of `column`, in UTC. Safe to repeat."""
-    parts = UNITS[: UNITS.index(unit) + 1]  # DuckLake's day is the day of a month
-    wanted = [(each, column) for each in parts]
-    if _is_ducklake(lake) and lake.execute(_PARTITIONS, [schema, table]).fetchall() != wanted:
-        keys = ", ".join(f"{transform}({name})" for transform, name in wanted)
-        lake.execute(f"ALTER TABLE {schema}.{table} SET PARTITIONED BY ({keys})")
+def partition_by(lake: duckdb.DuckDBPyConnection, schema: str, table: str, keys: Sequence[str]) -> None:
+    """Files written from now on hold rows with one value of each key, `column` or `unit(column)`.
+
+    Safe to repeat.
+    """
+    if _is_ducklake(lake) and lake.execute(_PARTITIONS, [schema, table]).fetchall() != [(k,) for k in keys]:
+        lake.execute(f"ALTER TABLE {schema}.{table} SET PARTITIONED BY ({', '.join(keys)})")
 
 
 def sort_by(lake: duckdb.DuckDBPyConnection, schema: str, table: str, columns: Sequence[str]) -> None:
@@ -68,6 +78,12 @@ def leave_unsorted_at_insert(lake: duckdb.DuckDBPyConnection, schema: str) -> No
     Safe to repeat.
     """
     _set_option(lake, "sort_on_insert", "false", schema)
+
+
+def folder_of(lake: duckdb.DuckDBPyConnection, schema: str, table: str) -> Path:
+    """Where the files of the table lie, those of a partition in a folder of their own: `key=value`."""
+    ((data_path, of_schema, of_table),) = lake.execute(_FOLDER, [schema, table]).fetchall()
+    return Path(str(data_path), of_schema, of_table)
 
 
 def compress(lake: duckdb.DuckDBPyConnection) -> None:

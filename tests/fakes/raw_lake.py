@@ -21,7 +21,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from services.kafka.topics import Topic, topics
 from services.landing.decode import Record, decode
-from services.landing.raw_tables import ensure_raw_tables
+from services.landing.raw_tables import LANDED_ON, ensure_raw_tables, is_by_day
 
 BATCH = 500
 
@@ -76,8 +76,11 @@ class RawLake:
         for name, value in given.items():
             if name not in rows.column_names:
                 rows = rows.append_column(name, pa.array([value] * rows.num_rows))
-        landed_at = pa.array([datetime.now(UTC)] * rows.num_rows, pa.timestamp("us", "UTC"))
+        now = datetime.now(UTC)
+        landed_at = pa.array([now] * rows.num_rows, pa.timestamp("us", "UTC"))
         rows = rows.append_column("landed_at", landed_at)
+        if is_by_day(raw_table):
+            rows = rows.append_column(LANDED_ON, pa.array([now.date()] * rows.num_rows, pa.date32()))
         self.lake.register("test_rows", rows)
         self.lake.execute(f"INSERT INTO raw.{raw_table} BY NAME SELECT * FROM test_rows")
         self.lake.unregister("test_rows")

@@ -107,7 +107,8 @@ def land_many_groups(lake: duckdb.DuckDBPyConnection, day: int) -> None:
         "SELECT 't' || (i % 4)::INT AS tenant_id, 'g' || (random() * 24)::INT AS group_ref, "
         "uuid()::VARCHAR AS event_id, 1 AS body_hash, 'session_attended' AS kind, "
         "TIMESTAMPTZ '2026-01-01' + INTERVAL (i) MINUTE AS occurred_at, "
-        f"TIMESTAMPTZ '2026-05-{day:02} 10:00' + INTERVAL (random() * 600) MINUTE AS landed_at "
+        f"TIMESTAMPTZ '2026-05-{day:02} 10:00' + INTERVAL (random() * 600) MINUTE AS landed_at, "
+        f"DATE '2026-05-{day:02}' AS landed_on "
         "FROM range(2000) AS rows(i)"
     )
 
@@ -151,7 +152,9 @@ def test_a_groups_history_is_in_few_parts_of_few_files(lake: duckdb.DuckDBPyConn
     assert there >= 27 and read <= 6
     assert lake.execute(FIGURES).fetchall() == figures
     assert lake.execute(f"SELECT count(*), sum(hash(event_id)) {HISTORY}").fetchall() == history
-    assert {path.parent.name for path in live_files(lake)} == {"day=1", "day=2", "day=3"}
+    assert {path.parent.name for path in live_files(lake)} == {
+        f"landed_on=2026-05-0{day}" for day in (1, 2, 3)
+    }
 
 
 def test_a_lake_of_an_earlier_version_gets_the_layout_once(
@@ -161,7 +164,7 @@ def test_a_lake_of_an_earlier_version_gets_the_layout_once(
     lake.execute(f"ALTER TABLE {EVENTS} RESET SORTED BY")
     land_many_groups(lake, 1)
     land_many_groups(lake, 1)
-    assert not any("day=" in str(path) for path in live_files(lake))
+    assert not any("landed_on=" in str(path) for path in live_files(lake))
     figures = lake.execute(FIGURES).fetchall()
     ensure_raw_tables(lake)
     assert lake.execute(FIGURES).fetchall() == figures
@@ -171,7 +174,7 @@ def test_a_lake_of_an_earlier_version_gets_the_layout_once(
     land_many_groups(lake, 1)
     land_many_groups(lake, 1)
     maintained()
-    (laid_out,) = [path for path in live_files(lake) if "day=" in str(path)]
+    (laid_out,) = [path for path in live_files(lake) if "landed_on=" in str(path)]
     assert len(live_files(lake)) == 2
     compressions = lake.execute("SELECT DISTINCT compression FROM parquet_metadata(?)", [str(laid_out)])
     assert compressions.fetchall() == [("LZ4_RAW",)]

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 
 from services.kafka.topics import Topic
 from services.landing import fence
 from services.landing.fence import Fenced
-from services.landing.loader import Loader
-from tests.landings import OwnLake, Session, landed_offsets, own_lake, own_topics, post_records
+from tests.landings import Interrupted, OwnLake, Session, landed_offsets, own_lake, own_topics, post_records
 from tests.stacks import Stack, wait_until
 
 pytestmark = pytest.mark.stack
@@ -22,18 +20,6 @@ pytestmark = pytest.mark.stack
 def lake(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnLake]:
     with own_lake(tmp_path_factory.mktemp("fence")) as made:
         yield made
-
-
-class Interrupted(Loader):
-    """Lets something happen in the middle of its next commit, when its rows are written already."""
-
-    meanwhile: Callable[[], object] | None = None
-
-    def _insert(self, raw_table: str, *rest: Any) -> None:
-        super()._insert(raw_table, *rest)
-        if raw_table == "landed_offsets" and self.meanwhile is not None:
-            meanwhile, self.meanwhile = self.meanwhile, None
-            meanwhile()
 
 
 def test_whoever_was_overtaken_before_its_commit_is_fenced(lake: OwnLake) -> None:

@@ -93,6 +93,8 @@ def test_an_accepted_gap_counts_until_the_partition_lands_again() -> None:
         (psycopg2.OperationalError("server closed the connection unexpectedly"), "postgres_away"),
         (duckdb.IOException('Unable to connect to Postgres at "…"'), "postgres_away"),
         (duckdb.IOException("Could not write to file: No space left on device"), "disk_full"),
+        (OSError(28, "Error writing bytes to file. Detail: [errno 28] No space left on device"), "disk_full"),
+        (PermissionError(13, "Jane Doe"), "lake_refuses"),
         (psycopg2.OperationalError("could not extend file: No space left on device"), "disk_full"),
         (duckdb.ConversionException("Jane Doe"), "lake_refuses"),
         (Fenced(), "another_landing"),

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from pipelines.quality.admission import admit, ensure_ledger
 from pipelines.quality.suites import RAW_SUITES
 from services.kafka.topics import landed_topics
-from services.landing.raw_tables import ensure_raw_tables
+from services.landing.raw_tables import LANDED_ON, ensure_raw_tables, is_by_day
 from services.runtime.settings import PostgresSettings
 from tests.benchmarks.warehouse import texts, worlds
 from tests.benchmarks.warehouse.worlds import DAY, DAYS, FIRST_SECOND, World, tables
@@ -127,13 +127,14 @@ def _land(
 ) -> None:
     files = [str(each / f"{raw_table}.parquet") for each in folders]
     topic_column = "" if raw_table == "failed_events" else f"'{topic}' AS topic,"
+    day_column = f", landed_at::DATE AS {LANDED_ON}" if is_by_day(raw_table) else ""
     for first, last in _spans():
         lake.execute(
             f"""
             INSERT INTO raw.{raw_table} BY NAME
             SELECT *, {topic_column}
                    (epoch(received_at)::BIGINT - {FIRST_SECOND}) // {every_seconds} + 1 AS landed_seq,
-                   to_timestamp({FIRST_SECOND} + landed_seq * {every_seconds}) AS landed_at
+                   to_timestamp({FIRST_SECOND} + landed_seq * {every_seconds}) AS landed_at {day_column}
             FROM read_parquet(?) WHERE received_at >= to_timestamp(?) AND received_at < to_timestamp(?)
             """,
             [files, first, last],
