@@ -1,4 +1,4 @@
-{# Lists of struct(item, value): the engines have no common form for a sum over a list. #}
+{# Lists of structs: the engines have no common form for a sum over a list, nor for its rows. #}
 
 {# Sum of the values of a list of item answers, as double. #}
 {% macro sum_of_items(items) -%}
@@ -24,4 +24,19 @@
 
 {% macro trino__count_of_items(items) -%}
     cast(cardinality({{ items }}) as bigint)
+{%- endmacro %}
+
+{# For a from clause: the rows of a list of struct(code, value), as `alias` with these two columns. #}
+{% macro with_pairs_of(list, alias) -%}
+    {{ return(adapter.dispatch('with_pairs_of')(list, alias)) }}
+{%- endmacro %}
+
+{% macro duckdb__with_pairs_of(list, alias) -%}
+    cross join lateral (
+        select pair.code, pair.value from unnest({{ list }}) as listed (pair)
+    ) as {{ alias }}
+{%- endmacro %}
+
+{% macro trino__with_pairs_of(list, alias) -%}
+    cross join unnest({{ list }}) as {{ alias }} (code, value)
 {%- endmacro %}

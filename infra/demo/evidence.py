@@ -13,7 +13,7 @@ import click
 
 from infra.cli.sql import open_published
 from infra.cli.tables import print_table
-from infra.demo import beat_the_blues, southern_women
+from infra.demo import bcg_trials, beat_the_blues, southern_women
 from services.runtime.settings import StackSettings
 from services.simulator import community
 
@@ -41,6 +41,15 @@ WHERE tenant = %(tenant)s
 ORDER BY estimate_name
 """
 
+_POOLS = """
+SELECT CASE estimate_name WHEN 'pooled' THEN 'by protocol (REML; Hartung-Knapp)' ELSE part END AS pooled_as,
+       k, estimate, ci_low, ci_high
+FROM evidence.group_peer_support_meta
+WHERE tenant = %(tenant)s AND study = %(study)s AND (estimate_name = 'pooled'
+   OR part IN ('fixed; Wald', 'DL; Wald', 'REML; Wald'))
+ORDER BY estimate_name, part
+"""
+
 _LARGEST_GROUPS = """
 SELECT group_id, people,
        max(estimate) FILTER (WHERE estimate_name = 'posts_per_poster') AS posts_per_poster,
@@ -58,7 +67,7 @@ _WORDS = "n, mean and SD of the total; Hedges g with its 95 % interval, arm minu
 
 
 def print_evidence(community_tenant: str) -> None:
-    """Prints the three sources' tables."""
+    """Prints the sources' tables."""
     with contextlib.closing(open_published()) as connection:
         _title(
             "Beat-the-Blues trial (public data): a computerised programme against usual care, BDI-II.",
@@ -68,6 +77,11 @@ def print_evidence(community_tenant: str) -> None:
         _print_comparison(connection, beat_the_blues.STUDY, beat_the_blues.TENANT, arms)
         _title("Attendance of 18 women at 14 events (public data; Davis, Gardner & Gardner 1941).", "")
         _print(connection, _ENGAGEMENT, {"tenant": southern_women.TENANT})
+        _title(
+            "13 trials of a vaccine, pooled (Colditz et al. 1994): log risk ratio of tuberculosis.",
+            "Not support groups: the rows that meta-analysis is checked with. Below 0 favours the vaccine.",
+        )
+        _print(connection, _POOLS, {"tenant": bcg_trials.TENANT, "study": bcg_trials.STUDY})
         _title("A trial inside the synthetic community (about nobody), PHQ-9.", _WORDS)
         _print_comparison(connection, community.STUDY, community_tenant, community.ARMS)
         _title("Engagement of the five largest groups of the synthetic community (about nobody).", "")

@@ -17,9 +17,16 @@ from pipelines.builds.door import Door
 from pipelines.builds.one import building
 from pipelines.evidence.controlled_comparison import controlled_comparison
 from pipelines.evidence.group_engagement import group_engagement
+from pipelines.evidence.group_peer_support_meta import group_peer_support_meta
 from pipelines.evidence.inputs import Inputs, read_inputs
-from pipelines.evidence.protocols import protocols
-from pipelines.evidence.rows import CONTROLLED_COMPARISON, GROUP_ENGAGEMENT, TABLES, Table
+from pipelines.evidence.protocols import studies_of
+from pipelines.evidence.rows import (
+    CONTROLLED_COMPARISON,
+    GROUP_ENGAGEMENT,
+    GROUP_PEER_SUPPORT_META,
+    TABLES,
+    Table,
+)
 from pipelines.publication.candidate import approve, provenance, write_candidate
 from pipelines.publication.disclosure import control, threshold_of
 from pipelines.quality.expectations import RuleResult
@@ -35,6 +42,7 @@ if TYPE_CHECKING:
 BUILDERS: Mapping[str, Callable[[Inputs], pd.DataFrame]] = {
     GROUP_ENGAGEMENT.name: group_engagement,
     CONTROLLED_COMPARISON.name: controlled_comparison,
+    GROUP_PEER_SUPPORT_META.name: group_peer_support_meta,
 }
 
 
@@ -54,8 +62,9 @@ class Candidate:
 
 def suite_of(table: Table) -> Suite:
     names = [column.name for column in table.columns]
-    studies = [each.study for each in protocols(table.name)]
-    return evidence_suite(table.name, names, table.key, studies=studies, threshold_of=threshold_of)
+    return evidence_suite(
+        table.name, names, table.key, studies=studies_of(table.name), threshold_of=threshold_of
+    )
 
 
 def rules_of(table: Table) -> tuple[Rule, ...]:

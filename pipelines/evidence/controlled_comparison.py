@@ -21,14 +21,11 @@ from pipelines.evidence.estimates import (
     not_estimated,
 )
 from pipelines.evidence.inputs import Inputs
-from pipelines.evidence.protocols import Outcome, Protocol, protocols
+from pipelines.evidence.protocols import STRENGTH, Comparison, Outcome, protocols
 from pipelines.evidence.rows import CONTROLLED_COMPARISON, estimate_columns, frame
 
 if TYPE_CHECKING:
     import pandas as pd
-
-STRENGTH = ("descriptive", "cross-sectional", "cohort", "controlled", "randomised")
-"""Designs from the weakest to the strongest."""
 
 
 @dataclass(frozen=True)
@@ -47,14 +44,14 @@ def controlled_comparison(inputs: Inputs) -> pd.DataFrame:
     """One row per protocol, tenant, arm, time point and estimate. Studies without data have no rows."""
     rows = [
         row
-        for protocol in protocols("controlled_comparison")
+        for protocol in protocols(Comparison)
         for tenant, arms in inputs.arms[inputs.arms["study_code"] == protocol.study].groupby("tenant_id")
         for row in _rows(protocol, arms, _design(protocol, inputs.studies, str(tenant)))
     ]
     return frame(rows, CONTROLLED_COMPARISON, extra=("parts",))
 
 
-def _rows(protocol: Protocol, arms: pd.DataFrame, design: str) -> Iterator[dict[str, Any]]:
+def _rows(protocol: Comparison, arms: pd.DataFrame, design: str) -> Iterator[dict[str, Any]]:
     first_data = min(arms["first_allocated_at"]).date()
     common = {
         "system": protocol.system,
@@ -75,10 +72,12 @@ def _rows(protocol: Protocol, arms: pd.DataFrame, design: str) -> Iterator[dict[
                 yield common | place | row
 
 
-def _rows_of_time_point(protocol: Protocol, cells: dict[str, Cell], design: str) -> Iterator[dict[str, Any]]:
+def _rows_of_time_point(
+    protocol: Comparison, cells: dict[str, Cell], design: str
+) -> Iterator[dict[str, Any]]:
     for cell in cells.values():
         yield from _arm_rows(cell)
-    reference = cells.get(protocol.reference_arm or "")
+    reference = cells.get(protocol.reference_arm)
     for cell in cells.values():
         if reference is not None and cell is not reference:
             yield from _contrast_rows(cell, reference, design)
@@ -156,7 +155,7 @@ def _spread(scores: Summary) -> Estimate:
     return Estimate(scores.sd, None, None, None, method)
 
 
-def _design(protocol: Protocol, studies: pd.DataFrame, tenant: str) -> str:
+def _design(protocol: Comparison, studies: pd.DataFrame, tenant: str) -> str:
     """The weaker of the protocol's design and the one that the partner registered.
 
     A study that its partner has not registered as randomised is not taken for one.

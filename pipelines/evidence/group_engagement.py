@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.evidence.estimates import Estimate, clustered_ratio, count, mean, proportion, summarise
 from pipelines.evidence.inputs import Inputs
-from pipelines.evidence.protocols import Protocol, protocols
+from pipelines.evidence.protocols import Engagement, protocols
 from pipelines.evidence.rows import GROUP_ENGAGEMENT, estimate_columns, frame
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def group_engagement(inputs: Inputs) -> pd.DataFrame:
     members = dict(list(inputs.members.groupby(["tenant_id", "group_id"])))
     rows = [
         row
-        for protocol in protocols("group_engagement")
+        for protocol in protocols(Engagement)
         for group in _with_members(inputs)
         for row in _rows(protocol, group, members.get((group.tenant_id, group.group_id)))
     ]
@@ -49,7 +49,7 @@ def _with_members(inputs: Inputs) -> Iterator[Any]:
     return (row for row in rows if row.count_members > 0)
 
 
-def _rows(protocol: Protocol, group: Any, members: pd.DataFrame | None) -> Iterator[dict[str, Any]]:
+def _rows(protocol: Engagement, group: Any, members: pd.DataFrame | None) -> Iterator[dict[str, Any]]:
     common = {
         "system": protocol.system,
         "study": protocol.study,

@@ -18,13 +18,16 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Inputs:
     """`groups`: one row per group. `members`: one per group and consenting person. `arms`: one per study,
-    arm, instrument and time point. `studies`: one per registered study.
+    arm, instrument and time point. `studies`: one per registered study. `covariates`: one per study and
+    number that describes it. `reports`: one per summary of an arm, or effect, that a study reports.
     """
 
     groups: pd.DataFrame
     members: pd.DataFrame
     arms: pd.DataFrame
     studies: pd.DataFrame
+    covariates: pd.DataFrame
+    reports: pd.DataFrame
 
 
 def read_inputs(lake: duckdb.DuckDBPyConnection) -> Inputs:
@@ -41,4 +44,11 @@ def read_inputs(lake: duckdb.DuckDBPyConnection) -> Inputs:
             "ORDER BY tenant_id, study_code, arm, instrument, instrument_version, time_point"
         ).df(),
         studies=lake.execute("SELECT * FROM marts.dim_study ORDER BY tenant_id, study_code").df(),
+        covariates=lake.execute(
+            "SELECT * FROM marts.dim_study_covariate ORDER BY tenant_id, study_code, covariate"
+        ).df(),
+        reports=lake.execute(
+            "SELECT * FROM marts.fct_study_report ORDER BY tenant_id, study_code, kind, arm, comparison_arm, "
+            "outcome, instrument, time_point, effect_scale"
+        ).df(),
     )

@@ -63,7 +63,7 @@ ESTIMATE = (
     Column("ci_high", _NUMBER, "Upper end of the fixed-sample interval."),
     Column("ci_level", _NUMBER, "Level of that interval, as 0.95. NULL: no interval."),
     Column("not_estimated_reason", "text", "Why estimate or interval is missing although not suppressed."),
-    Column("n", "bigint", "People that the estimate rests on. NULL: suppressed."),
+    Column("n", "bigint", "People that the estimate rests on. NULL: suppressed, or not told by a study."),
     Column("denominator", "bigint", "What the estimate is out of. NULL: suppressed."),
     Column("denominator_unit", "text", "What the denominator counts, as people or sessions open to people."),
     Column("missing_share", _NUMBER, f"Share of the consenting people without a value. {_SMALL}"),
@@ -110,7 +110,23 @@ CONTROLLED_COMPARISON = Table(
     key=("tenant", "study", "arm", "instrument", "time_point", "estimate_name"),
 )
 
-TABLES = {table.name: table for table in (GROUP_ENGAGEMENT, CONTROLLED_COMPARISON)}
+GROUP_PEER_SUPPORT_META = Table(
+    name="group_peer_support_meta",
+    description="Effects of studies, pooled by a protocol, and how much they differ: a meta-analysis.",
+    columns=(
+        *HEAD,
+        Column("scale", "text", "Scale on which effects are pooled, as hedges_g or log_risk_ratio."),
+        Column(
+            "part", "text", "What of the pool the row is about: all studies, one, a subgroup, another choice."
+        ),
+        *ESTIMATE,
+        Column("k", "bigint", "Studies that the estimate rests on."),
+        *TAIL,
+    ),
+    key=("tenant", "study", "outcome", "estimate_name", "part"),
+)
+
+TABLES = {table.name: table for table in (GROUP_ENGAGEMENT, CONTROLLED_COMPARISON, GROUP_PEER_SUPPORT_META)}
 """The published tables by name."""
 
 NO_ANYTIME = "anytime-valid interval not available"

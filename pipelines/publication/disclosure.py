@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 THRESHOLDS = {"live": 10, "public": 1, "synthetic": 1}
 """Fewest people that a cell may be about, by data class. An unknown class is treated as live."""
 
+LITERATURE = "literature"
+"""Where rows come from that are published already: they tell nothing that is not known."""
+
+SHOWN = {"suppressed": False, "suppression_reason": None}
+
 REASON = "fewer than {threshold} people"
 
 TAKEN_OUT = (
@@ -60,11 +65,14 @@ def control(candidate: pd.DataFrame) -> pd.DataFrame:
 
 
 def _controlled(row: dict[Any, Any]) -> dict[Any, Any]:
+    if row["source_kind"] == LITERATURE:
+        return row | SHOWN
     threshold = threshold_of(row["data_class"])
-    if any(is_small(part, threshold) for part in row["parts"]) or is_too_few(row["n"], threshold):
+    # A number that is not told is as good as small.
+    if any(is_small(part, threshold) for part in row["parts"]) or is_too_few(row["n"] or 0, threshold):
         emptied = {name: None for name in TAKEN_OUT if name in row}
         return row | emptied | {"suppressed": True, "suppression_reason": REASON.format(threshold=threshold)}
-    return row | _without_small_remainders(row, threshold) | {"suppressed": False, "suppression_reason": None}
+    return row | _without_small_remainders(row, threshold) | SHOWN
 
 
 def is_small(people: int, threshold: int) -> bool:

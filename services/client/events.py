@@ -580,9 +580,10 @@ def study_registered(
     risk_of_bias: studies.RiskOfBias.ValueType = studies.RISK_OF_BIAS_UNSPECIFIED,
     publication_year: int = 0,
     doi: str = "",
+    covariates: Mapping[str, float] | None = None,
     event_id: str | None = None,
 ) -> StudyEvent:
-    """`publication_year` 0 and `doi` empty: unpublished."""
+    """`publication_year` 0 and `doi` empty: unpublished. `covariates`: numbers that describe the study."""
     return StudyEvent(
         event_id=_id(event_id),
         occurred_at=_time(at),
@@ -593,6 +594,9 @@ def study_registered(
             risk_of_bias=risk_of_bias,
             publication_year=publication_year,
             doi=doi,
+            covariates=[
+                studies.StudyCovariate(code=code, value=value) for code, value in (covariates or {}).items()
+            ],
         ),
     )
 

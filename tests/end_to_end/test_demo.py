@@ -65,6 +65,23 @@ def test_the_trial_equals_an_independent_computation(built: Partners) -> None:
         assert found["btheb", time_point, "hedges_g"] == pytest.approx(expected, rel=1e-9)
 
 
+def test_pooled_trials_give_the_printed_digits(built: Partners) -> None:
+    """Reproduction, from RPC to table: the BCG trials as textbooks print them."""
+    found = {
+        (name, part): [round(each, 4) for each in numbers if each is not None]
+        for name, part, *numbers in published_rows(
+            "SELECT estimate_name, part, estimate, se, ci_low, ci_high "
+            "FROM evidence.group_peer_support_meta WHERE tenant = 'bcg-trials'"
+        )
+    }
+    assert [name for name, _ in found].count("study_effect") == 13
+    assert found["pooled_alternative", "fixed; Wald"][::2] == [-0.4303, -0.5097]
+    assert found["pooled_alternative", "DL; Wald"][2:] == [-1.0644, -0.3638]
+    assert found["pooled_alternative", "REML; Wald"][:2] == [-0.7145, 0.1798]
+    assert round(found["r2", "latitude"][0], 2) == 75.63
+    assert found["q", "all studies"] == [152.2330] and found["tau2", "all studies"][0] == 0.3132
+
+
 def _scores(column: str, treatment: str) -> list[float]:
     with BTHEB.open() as table:
         return [

@@ -40,12 +40,10 @@ from scipy import stats
 from infra.cli.main import cli
 from infra.provisioning.databases import provision
 from pipelines.builds import evidence
+from pipelines.builds.evidence import computed
 from pipelines.builds.one import BUILD_LOCK, building
 from pipelines.defs.days import today
 from pipelines.defs.transformation import project
-from pipelines.evidence.controlled_comparison import controlled_comparison
-from pipelines.evidence.group_engagement import group_engagement
-from pipelines.evidence.inputs import read_inputs
 from pipelines.evidence.rows import TABLES
 from pipelines.publication import release as releasing
 from pipelines.publication.candidate import approve, provenance, read_candidate, write_candidate
@@ -1200,11 +1198,7 @@ class TestReaders:
         self, warehouse: Warehouse, second: Before
     ) -> None:
         with closing(open_lake(read_only=True)) as lake:
-            inputs = read_inputs(lake)
-        frames = {
-            "group_engagement": control(group_engagement(inputs)),
-            "controlled_comparison": control(controlled_comparison(inputs)),
-        }
+            frames = computed(lake)
         tables = [*TABLES.values()]
         candidate = write_candidate(warehouse.postgres, tables, frames, provenance(1))
         with pytest.raises(NotApproved):

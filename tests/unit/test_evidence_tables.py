@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -12,7 +14,15 @@ import pytest
 from pipelines.evidence.controlled_comparison import controlled_comparison
 from pipelines.evidence.group_engagement import group_engagement
 from pipelines.evidence.inputs import Inputs
-from pipelines.evidence.protocols import Protocol, protocols
+from pipelines.evidence.pooling import Conventions
+from pipelines.evidence.protocols import (
+    Comparison,
+    Engagement,
+    Pooling,
+    WrongProtocol,
+    protocols,
+    read_protocol,
+)
 from pipelines.evidence.rows import CONTROLLED_COMPARISON, GROUP_ENGAGEMENT
 
 MOMENT = pd.Timestamp(datetime(2026, 3, 1, tzinfo=UTC))
@@ -25,6 +35,8 @@ def inputs(**frames: list[dict[str, Any]]) -> Inputs:
         "members": ["tenant_id", "group_id", "count_sessions_open"],
         "arms": ["tenant_id", "study_code", "arm"],
         "studies": ["tenant_id", "study_code", "design"],
+        "covariates": ["tenant_id", "study_code"],
+        "reports": ["tenant_id", "study_code"],
     }
     return Inputs(
         **{name: pd.DataFrame(frames.get(name, []), columns=None if name in frames else names)
@@ -172,20 +184,80 @@ class TestControlledComparison:
         assert {column.name for column in CONTROLLED_COMPARISON.columns} <= set(rows.columns)
 
 
+GUIDE = Path(__file__).parents[2] / "docs" / "protocols.md"
+
+POOLING = """study: s
+system: group_peer_support_meta
+version: '1'
+dated: 2026-01-01
+population: everybody
+design: randomised
+outcomes:
+  - outcome: recovery
+    scale: hedges_g
+    direction: higher_is_better
+    arms: [a]
+    reference_arms: [b]
+conventions:
+  estimator: DL
+"""
+
+
+def written(folder: Path, text: str) -> Path:
+    file = folder / "p.yaml"
+    file.write_text(text)
+    return file
+
+
 class TestProtocols:
     def test_a_protocol_younger_than_its_data_is_post_hoc(self) -> None:
-        (protocol,) = protocols("group_engagement")
+        (protocol,) = protocols(Engagement)
         assert protocol.is_post_hoc(date(1941, 1, 1))
         assert not protocol.is_post_hoc(date(2090, 1, 1))
         assert not protocol.is_post_hoc(None)
 
     def test_the_reference_must_be_an_arm(self) -> None:
         with pytest.raises(ValueError, match="reference_arm c is none of a, b"):
-            Protocol(
+            Comparison(
                 study="s", system="controlled_comparison", version="1", dated=date(2026, 1, 1),
                 population="", design="randomised", arms={"a": "", "b": ""}, reference_arm="c",
+                outcomes=(),
             )  # fmt: skip
 
+    @pytest.mark.parametrize(
+        ("right", "wrong", "words"),
+        [
+            ("scale: hedges_g", "scale: d", "line 9: outcomes.0.scale: Input should be"),
+            ("arms: [a]", "arms: [a]\n    extra: 1", "line 12: outcomes.0.extra: Extra inputs"),
+            (
+                "reference_arms: [b]",
+                "reference_arms: []",
+                "line 8: outcomes.0: .*hedges_g needs reference_arms",
+            ),
+            ("estimator: DL", "estimator: ML", "line 14: conventions.estimator: Input should be"),
+            ("estimator: DL", "estimate: DL", "line 14: conventions.estimate: "),
+            ("randomised", "random", "line 6: design: Input should be"),
+            ("dated: 2026-01-01", "", "line 1: dated: Field required"),
+        ],
+    )
+    def test_a_wrong_protocol_names_line_field_and_reason(
+        self, tmp_path: Path, right: str, wrong: str, words: str
+    ) -> None:
+        assert isinstance(read_protocol(written(tmp_path, POOLING)), Pooling)
+        with pytest.raises(WrongProtocol, match=words):
+            read_protocol(written(tmp_path, POOLING.replace(right, wrong, 1)))
+
+    def test_the_guides_example_is_a_protocol(self, tmp_path: Path) -> None:
+        (example,) = re.findall("```yaml\n(.*?)```", GUIDE.read_text(), re.DOTALL)
+        protocol = read_protocol(written(tmp_path, example))
+        assert isinstance(protocol, Pooling) and protocol.conventions == Conventions()
+
+    def test_no_yaml_and_no_system(self, tmp_path: Path) -> None:
+        with pytest.raises(WrongProtocol, match="is no YAML"):
+            read_protocol(written(tmp_path, "study: ["))
+        with pytest.raises(WrongProtocol, match="line 1"):
+            read_protocol(written(tmp_path, "study: s"))
+
     def test_the_trial_is_not_taken_for_a_support_group(self) -> None:
-        trial = next(each for each in protocols("controlled_comparison") if each.study == "beat-the-blues")
+        trial = next(each for each in protocols(Comparison) if each.study == "beat-the-blues")
         assert "NOT of a support group" in trial.population

@@ -21,6 +21,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "dim_group": {"group_id": "g", "is_registered": False, "is_closed": False},
     "dim_participant": {"participant_id": "p", "consent_basis": "recorded", "has_research_consent": False},
     "dim_study": {"study_code": "s"},
+    "dim_study_covariate": {"study_code": "s", "covariate": "mean_age", "covariate_value": 41.5},
     "fct_group_engagement": {"group_id": "g", "count_members": 3, "count_consented": 2},
     "fct_group_engagement_daily": {"group_id": "g", "count_events": 4, "count_reads": 4},
     "fct_group_engagement_rolling": {"group_id": "g", "window_hours": 24},
@@ -38,6 +39,7 @@ GOOD: dict[str, dict[str, Any]] = {
         "occurred_at": "2026-01-01 23:30:00+00", "occurred_on": "2026-01-01",
     },
     "fct_study_arm_outcome": {"study_code": "s", "arm": "a", "count_allocated": 1},
+    "fct_study_report": {"study_code": "s", "kind": "arm_summarised", "arm": "a", "count_people": 3},
 }  # fmt: skip
 """A row of each mart that breaks no rule; counts that it does not name are 0."""
 
@@ -48,6 +50,7 @@ BROKEN: list[tuple[str, str, dict[str, Any]]] = [
     ("dim_participant", "consent_has_a_basis", {"has_research_consent": True}),
     ("dim_participant", "data_class_is_known", {"data_class": "Mary Smith"}),
     ("dim_study", "publication_year_is_in_range", {"publication_year": 20026}),
+    ("dim_study_covariate", "covariate_is_a_number", {"covariate_value": float("nan")}),
     ("fct_group_engagement", "parts_fit_their_wholes", {"count_consented": 4}),
     ("fct_group_engagement", "counts_are_not_negative", {"count_posters_once": -1}),
     ("fct_group_engagement", "group_is_known", {"group_id": "grp_secret"}),
@@ -69,6 +72,8 @@ BROKEN: list[tuple[str, str, dict[str, Any]]] = [
     ("fct_participation", "times_are_in_order", {"occurred_on": "2026-01-02"}),
     ("fct_participation", "minutes_are_in_range", {"attended_minutes": 5000}),
     ("fct_study_arm_outcome", "parts_fit_their_wholes", {"count_scored": 1, "mean": 3.0}),
+    ("fct_study_report", "parts_fit_their_wholes", {"count_people_with_event": 4}),
+    ("fct_study_report", "standard_errors_are_positive", {"mean": 1.0, "sd": -1.0}),
 ]  # fmt: skip
 """A mart, the only rule that such a row of it breaks, and how the row differs from a good one."""
 

@@ -32,7 +32,7 @@ from pipelines.evidence.pooling import (
 
 Floats = npt.NDArray[np.float64]
 
-BCG = Path(__file__).parents[1] / "vectors" / "studies" / "bcg.csv"
+BCG = Path(__file__).parents[2] / "infra" / "demo" / "data" / "bcg.csv"
 CASES = 200
 INTERVALS: tuple[Interval, ...] = ("Hartung-Knapp", "Hartung-Knapp, at least Wald", "Wald")
 ESTIMATORS: tuple[Estimator, ...] = ("fixed", "DL", "REML", "PM")

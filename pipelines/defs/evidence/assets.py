@@ -15,7 +15,13 @@ from pipelines.defs import freshness
 from pipelines.defs.automation.conditions import WHEN_MOVED
 from pipelines.defs.evidence.plots import plot_of
 from pipelines.defs.resources import Database, Lake
-from pipelines.evidence.rows import CONTROLLED_COMPARISON, GROUP_ENGAGEMENT, TABLES, Table
+from pipelines.evidence.rows import (
+    CONTROLLED_COMPARISON,
+    GROUP_ENGAGEMENT,
+    GROUP_PEER_SUPPORT_META,
+    TABLES,
+    Table,
+)
 from pipelines.quality.expectations import RuleResult
 from pipelines.quality.rules import BLOCK
 
@@ -24,6 +30,7 @@ GROUP = "evidence"
 MARTS = {
     GROUP_ENGAGEMENT.name: ("fct_group_engagement", "fct_group_membership"),
     CONTROLLED_COMPARISON.name: ("fct_study_arm_outcome", "dim_study"),
+    GROUP_PEER_SUPPORT_META.name: ("fct_study_report", "dim_study", "dim_study_covariate"),
 }
 """What each table is computed from."""
 

@@ -45,7 +45,41 @@ def _effects(axes: Any, rows: pd.DataFrame) -> None:
     axes.set(xlabel="Hedges g, arm − reference")
 
 
+def _forest(axes: Any, rows: pd.DataFrame) -> None:
+    """Studies of the first pool that has any, and below them the pool and where another study may be."""
+    pooled = rows[(rows["estimate_name"] == "pooled") & rows["ci_low"].notna()]
+    if not len(pooled):
+        return
+    first = pooled.iloc[0].to_dict()
+    is_of_it = rows["ci_low"].notna()
+    for column in ("tenant", "study", "outcome"):
+        is_of_it &= rows[column] == first[column]
+    found = rows[is_of_it].to_dict("records")
+    lines = [each for name in _FOREST for each in found if each["estimate_name"] == name]
+    for place, each in enumerate(lines):
+        marker, size, colour = _FOREST[each["estimate_name"]]
+        below, above = each["estimate"] - each["ci_low"], each["ci_high"] - each["estimate"]
+        axes.errorbar(
+            [each["estimate"]], [place], xerr=[[below], [above]], fmt=marker, markersize=size, color=colour
+        )
+    names = [
+        each["part"] if each["estimate_name"] == "study_effect" else each["estimate_name"] for each in lines
+    ]
+    axes.set_yticks(range(len(lines)), names, fontsize=6)
+    axes.invert_yaxis()
+    axes.axvline(0, linewidth=0.8, color="grey")
+    axes.set(xlabel=first["scale"], title=f"{first['study']}: {first['outcome']}, k = {first['k']}")
+
+
+_FOREST = {
+    "study_effect": ("s", 3, "tab:blue"),
+    "pooled": ("D", 6, "black"),
+    "prediction": ("|", 6, "tab:grey"),
+}
+"""Marker, its size and colour, in the order from the top."""
+
 _PLOTS: dict[str, Callable[[Any, pd.DataFrame], None]] = {
     "group_engagement": _attendance,
     "controlled_comparison": _effects,
+    "group_peer_support_meta": _forest,
 }

@@ -118,7 +118,9 @@ def _derive(frame: pd.DataFrame, thresholds: Mapping[str, int]) -> pd.DataFrame:
     return frame.assign(
         share=frame["estimate"].where(is_share),
         is_ordered=_is_ordered(frame),
-        is_large_enough=~is_shown | _is_large_enough(frame, thresholds),
+        is_large_enough=~is_shown
+        | (frame["source_kind"] == "literature")
+        | _is_large_enough(frame, thresholds),
         is_emptied=is_shown
         | (frame[["estimate", "se", "ci_low", "ci_high", "n", "denominator"]].isna().all(axis=1)),
         is_explained=(is_shown & (is_estimated | has_reason))

@@ -207,6 +207,11 @@ MARTS: Mapping[str, Mart] = {
             _warns("publication_year_is_in_range", "publication_year BETWEEN 0 AND 2100"),
         ),
         mart(
+            "dim_study_covariate",
+            _holds("covariate_is_a_number", "isfinite(covariate_value)"),
+            parents=(STUDY,),
+        ),
+        mart(
             "fct_group_engagement",
             _fits(
                 "count_consented <= count_members",
@@ -340,6 +345,17 @@ MARTS: Mapping[str, Mart] = {
                 "sd >= 0",
             ),
             _in_order("first_answered_at <= last_answered_at"),
+            parents=(STUDY,),
+        ),
+        mart(
+            "fct_study_report",
+            _fits(
+                "count_people_with_event <= count_people",
+                "(mean IS NULL) = (sd IS NULL)",
+                "(kind = 'effect_estimated') = (estimate IS NOT NULL)",
+                "(estimate IS NULL) = (standard_error IS NULL)",
+            ),
+            _holds("standard_errors_are_positive", "standard_error > 0", "sd >= 0"),
             parents=(STUDY,),
         ),
     )

@@ -15,12 +15,9 @@ from typing import Any
 from click.testing import CliRunner
 
 from infra.cli.main import cli
-from pipelines.evidence.controlled_comparison import controlled_comparison
-from pipelines.evidence.group_engagement import group_engagement
-from pipelines.evidence.inputs import read_inputs
+from pipelines.builds.evidence import computed
 from pipelines.evidence.rows import TABLES
 from pipelines.publication.candidate import approve, provenance, write_candidate
-from pipelines.publication.disclosure import control
 from pipelines.publication.release import publish
 from services.runtime.lake import current_snapshot, open_lake
 from services.runtime.settings import LakeSettings, PostgresSettings
@@ -28,8 +25,6 @@ from tests.benchmarks.warehouse.worlds import STUDY, TENANTS
 from tests.landings import OwnLake
 
 OPERATOR, ANALYST = "operator", "analyst"
-
-BUILDERS = {"group_engagement": group_engagement, "controlled_comparison": controlled_comparison}
 
 
 class QuestionFailed(Exception):
@@ -163,8 +158,7 @@ def release(lake: OwnLake) -> Mapping[str, int]:
     """
     postgres = PostgresSettings.load()
     with closing(_opened(lake)) as connection:
-        snapshot, inputs = current_snapshot(connection), read_inputs(connection)
-    frames = {name: control(BUILDERS[name](inputs)) for name in TABLES}
+        snapshot, frames = current_snapshot(connection), computed(connection)
     number = write_candidate(postgres, [*TABLES.values()], frames, provenance(snapshot))
     approve(postgres, number)
     return publish(postgres, [*TABLES.values()], number).row_counts

@@ -6,9 +6,11 @@ Metapsy (n, mean, sd per arm). Single people are told by circles.outcomes.
 """
 
 from circles.common.v1 import common_pb2 as _common_pb2
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
@@ -110,6 +112,31 @@ EFFECT_SCALE_LOGIT_PROPORTION: EffectScale.ValueType  # 6
 Global___EffectScale: _TypeAlias = EffectScale  # noqa: Y015
 
 @_typing.final
+class StudyCovariate(_message.Message):
+    """A number that describes the study: what may explain why studies differ."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CODE_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    code: _builtins.str
+    """As `latitude`, `mean_age` or `weeks`."""
+    value: _builtins.float
+    def __init__(
+        self,
+        *,
+        code: _builtins.str = ...,
+        value: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StudyCovariate: _TypeAlias = StudyCovariate  # noqa: Y015
+
+@_typing.final
 class StudyRegistered(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -118,12 +145,15 @@ class StudyRegistered(_message.Message):
     RISK_OF_BIAS_FIELD_NUMBER: _builtins.int
     PUBLICATION_YEAR_FIELD_NUMBER: _builtins.int
     DOI_FIELD_NUMBER: _builtins.int
+    COVARIATES_FIELD_NUMBER: _builtins.int
     design: Global___StudyDesign.ValueType
     result: Global___StudyResult.ValueType
     risk_of_bias: Global___RiskOfBias.ValueType
     publication_year: _builtins.int
     doi: _builtins.str
     """DOI of the publication. Empty: unpublished."""
+    @_builtins.property
+    def covariates(self) -> _containers.RepeatedCompositeFieldContainer[Global___StudyCovariate]: ...
     def __init__(
         self,
         *,
@@ -132,10 +162,11 @@ class StudyRegistered(_message.Message):
         risk_of_bias: Global___RiskOfBias.ValueType = ...,
         publication_year: _builtins.int = ...,
         doi: _builtins.str = ...,
+        covariates: _abc.Iterable[Global___StudyCovariate] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["design", b"design", "doi", b"doi", "publication_year", b"publication_year", "result", b"result", "risk_of_bias", b"risk_of_bias"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["covariates", b"covariates", "design", b"design", "doi", b"doi", "publication_year", b"publication_year", "result", b"result", "risk_of_bias", b"risk_of_bias"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
