@@ -33,7 +33,8 @@ from tests.live_figures import Shown
 from tests.partners import Partner, end_offsets
 from tests.stacks import Stack, wait_until
 
-CAUGHT_UP_SECONDS = 180
+CAUGHT_UP_SECONDS = 300
+"""A worker that hangs after a rebalance ends itself after a minute, and the next one needs some seconds."""
 
 
 @dataclass
