@@ -209,6 +209,11 @@ class _Model:
     def freedom(self) -> int:
         return len(self.y) - int(self.x.shape[1])
 
+    def projected(self, y: Floats) -> Floats:
+        """Py, with P = W − WX(X'WX)⁻¹X'W."""
+        fitted = self.x @ (self.covariance @ (self.x.T @ (self.weights * y)))
+        return self.weights * (y - fitted)
+
     @property
     def q(self) -> float:
         """Σ w(y − xβ)², at this τ²."""
@@ -254,12 +259,11 @@ def _restricted_likelihood(at_zero: _Model) -> float:
 
 
 def _climb(model: _Model) -> _Model:
-    """Steps of (y'PPy − tr P) / tr PP, kept from falling below 0 and halved until they lead upwards."""
+    """Newton's steps where the likelihood is curved downwards, else Fisher's; kept from falling below 0, and
+    halved until they lead upwards."""
     height, close = _log_likelihood(model), _CLOSE * float(model.v.min())
     for _ in range(_MAX_STEPS):
-        trace, trace_of_square = _traces(model)
-        squares = float((model.weights**2 * (model.y - model.x @ model.beta) ** 2).sum())
-        step = max((squares - trace) / trace_of_square, -model.tau2)
+        step = max(_step(model), -model.tau2)
         while abs(step) > close + _CLOSE * model.tau2:
             next_one = _weighted(model.y, model.v, model.x, model.tau2 + step)
             next_height = _log_likelihood(next_one)
@@ -270,6 +274,14 @@ def _climb(model: _Model) -> _Model:
         else:
             break
     return model
+
+
+def _step(model: _Model) -> float:
+    """(y'PPy − tr P) over 2 y'PPPy − tr PP, which is Newton's, or over tr PP, which is Fisher's."""
+    trace, trace_of_square = _traces(model)
+    first = model.projected(model.y)
+    newtons = 2 * float(first @ model.projected(first)) - trace_of_square
+    return (float(first @ first) - trace) / (newtons if newtons > 0 else trace_of_square)
 
 
 def _log_likelihood(model: _Model) -> float:
