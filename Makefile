@@ -9,7 +9,7 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 SOAK_ARGS ?=
 
-.PHONY: help setup demo up down test bench-ingestion bench-engagement bench-quality bench-warehouse soak check lint types imports protos protos-release protos-check lock clean
+.PHONY: help setup demo up down test bench-ingestion bench-engagement bench-quality bench-evidence bench-warehouse soak check lint types imports protos protos-release protos-check lock clean
 
 help: ## List the verbs
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) \
@@ -38,6 +38,9 @@ bench-engagement: setup ## What rolling figures cost, beside peers (the first ti
 
 bench-quality: setup ## What the suites of the marts cost (BENCH_ARGS="--events 1000000")
 	@$(BIN)/python -m tests.benchmarks.quality $(BENCH_ARGS)
+
+bench-evidence: setup ## What pooling studies costs (BENCH_ARGS="--rounds 3")
+	@$(BIN)/python -m tests.benchmarks.evidence $(BENCH_ARGS)
 
 bench-warehouse: setup ## What lake, builds and questions cost, beside plain DuckDB and dlt (BENCH_ARGS=--quick)
 	@$(BIN)/python -m tests.benchmarks.warehouse $(BENCH_ARGS)

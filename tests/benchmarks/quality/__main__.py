@@ -42,6 +42,8 @@ VALUES = {
     "window_hours": "24",
     "mean": "NULL",
     "sd": "NULL",
+    "estimate": "NULL",
+    "standard_error": "NULL",
     "count_active_days": "1",
     "occurred_on": "DATE '2026-01-01'",
 }

@@ -1,0 +1,60 @@
+"""`make bench-evidence`, or `python -m tests.benchmarks.evidence`: what iterative statistics cost, on data
+made by a seed. Prints a table. Exit code 1: a must does not hold.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from pipelines.evidence.pooling import Floats, pool
+from tests.benchmarks.bounds import Bound, failed, judged, lines
+
+POOLS, STUDIES = 1_000, 30
+POOLING = Bound(f"REML with Hartung–Knapp, {POOLS:,} pools of {STUDIES} studies", 1.0, "CPU-s")
+TAU2 = 0.05
+
+
+def main() -> int:
+    """Best of some rounds: what disturbs a round only adds to it."""
+    options = _options()
+    sets = _studies()
+    seconds = min(_cpu_seconds(lambda: _pool_all(sets)) for _ in range(options.rounds))
+    found = [judged(POOLING, seconds)]
+    print("\n".join(lines(found)))
+    broken = failed(found)
+    print("\n".join(f"FAILS: {each}" for each in broken), file=sys.stderr, end="\n" if broken else "")
+    return 1 if broken else 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="bench-evidence", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5, help="the best of them counts")
+    return parser.parse_args()
+
+
+def _studies() -> list[tuple[Floats, Floats]]:
+    """Effects around 0.3 that differ by τ², and their variances."""
+    random = np.random.default_rng(20261130)
+    variances = random.uniform(0.01, 0.2, (POOLS, STUDIES))
+    return [(random.normal(0.3, np.sqrt(each + TAU2)), each) for each in variances]
+
+
+def _pool_all(sets: Sequence[tuple[Floats, Floats]]) -> None:
+    """With all that a pool tells: Q-profile, I², H² and the prediction interval as well."""
+    for effects, variances in sets:
+        pool(effects, variances)
+
+
+def _cpu_seconds(work: Callable[[], None]) -> float:
+    started = time.process_time()
+    work()
+    return time.process_time() - started
+
+
+if __name__ == "__main__":
+    sys.exit(main())
