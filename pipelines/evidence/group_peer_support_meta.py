@@ -81,7 +81,8 @@ def _rows_of_outcome(
     if all(each.effect.reason == "it reports nothing of this outcome" for each in found):
         return
     eligible = [each for each in found if each.left_out is None]
-    first: date = min(reports["reported_at"]).date()
+    told_at = reports[reports["outcome"] == outcome.outcome]["reported_at"]
+    first: date = min(told_at).date()
     common = {
         "system": protocol.system,
         "study": protocol.study,
@@ -92,6 +93,7 @@ def _rows_of_outcome(
         "population": protocol.population,
         "outcome": outcome.outcome,
         "scale": outcome.scale,
+        "period": f"{first}/{max(told_at).date()}",
     }
     for row in _rows(protocol, outcome, found, eligible):
         yield common | _columns(row, outcome, len(eligible))

@@ -18,13 +18,15 @@ from typing import Any
 import pytest
 from circles.common.v1.common_pb2 import DATA_CLASS_LIVE, DATA_CLASS_SYNTHETIC
 from circles.outcomes.v1.outcome_event_pb2 import CONSENT_SCOPE_RESEARCH, CONSENT_SCOPE_SERVICE
+from circles.studies.v1.study_event_pb2 import STUDY_DESIGN_RANDOMISED
 from google.protobuf.message import Message
 
 from infra.provisioning.databases import provision
 from pipelines.defs.transformation import project
 from pipelines.quality.admission import ensure_ledger, pending_slices
+from services.client.events import arm_summarised, study_registered
 from services.runtime.lake import open_lake
-from tests.fakes.histories import group, outcome, participation, registered, retraction_of
+from tests.fakes.histories import group, outcome, participation, retraction_of
 from tests.fakes.raw_lake import RawLake
 from tests.stacks import Stack
 
@@ -73,7 +75,7 @@ class Community:
             case 0:
                 return tenant, "group_events", self._group()
             case 1:
-                return tenant, "study_events", registered(f"study-{self.rng.randrange(3)}")
+                return tenant, "study_events", self._study()
             case 2 | 3 | 4:
                 return tenant, "outcome_events", self._outcome()
             case _:
@@ -86,11 +88,22 @@ class Community:
         self.count += 1
         return f"event-{self.count}"
 
+    def _event_id(self) -> str:
+        return str(participation(self._name(), at=START, group="g").event_id)
+
     def _group(self) -> Message:
         made = group(f"group-{self.rng.randrange(6)}", self._at())
-        made.event_id = participation(self._name(), at=START, group="g").event_id
+        made.event_id = self._event_id()
         made.group_registered.facts.capacity = self.rng.randrange(5, 50)
         return made
+
+    def _study(self) -> Message:
+        told = {"study": f"study-{self.rng.randrange(3)}", "at": self._at(), "event_id": self._event_id()}
+        if self.rng.randrange(2):
+            age = {"mean_age": float(self.rng.randrange(20, 60))}
+            return study_registered(**told, design=STUDY_DESIGN_RANDOMISED, covariates=age)
+        arm, mean = self.rng.choice(["group", "usual"]), float(self.rng.randrange(28))
+        return arm_summarised(**told, arm=arm, outcome="recovery", n=40, mean=mean, sd=2.0)
 
     def _outcome(self) -> Message:
         study, scope = (

@@ -38,6 +38,7 @@ from click.testing import CliRunner
 from scipy import stats
 
 from infra.cli.main import cli
+from infra.demo import bcg_trials
 from infra.provisioning.databases import provision
 from pipelines.builds import evidence
 from pipelines.builds.evidence import computed
@@ -256,6 +257,7 @@ def _circles(*arguments: str) -> str:
 def _land_public(raw: RawLake) -> None:
     raw.land("study_events", [registered("beat-the-blues")], tenant="trial", data_class=DATA_CLASS_PUBLIC)
     raw.land("outcome_events", [*beat_the_blues()], tenant="trial", data_class=DATA_CLASS_PUBLIC)
+    raw.land("study_events", [*bcg_trials.events()], tenant="bcg", data_class=DATA_CLASS_PUBLIC)
     women = [*attended_group(18, 14, 89, group="women")]
     raw.land("participation_events", women, tenant="women", data_class=DATA_CLASS_PUBLIC)
 
@@ -301,6 +303,17 @@ def _set_aside(offset: int) -> failed_event_pb2.FailedEvent:
 
 
 class TestFirstBuild:
+    def test_pooled_trials_are_those_of_the_books(
+        self, warehouse: Warehouse, first: dg.ExecuteInProcessResult
+    ) -> None:
+        rows = warehouse.published(
+            "SELECT part, estimate, ci_low FROM evidence.group_peer_support_meta "
+            "WHERE tenant = 'bcg' AND part IN ('DL; Wald', 'latitude') "
+            "AND estimate_name IN ('pooled_alternative', 'r2') ORDER BY part"
+        )
+        found = [(row["part"], round(row["estimate"], 2), row["ci_low"]) for row in rows]
+        assert found == [("DL; Wald", -0.71, pytest.approx(-1.0644, abs=5e-5)), ("latitude", 75.63, None)]
+
     def test_every_event_is_staged_once(self, warehouse: Warehouse, first: dg.ExecuteInProcessResult) -> None:
         staged = warehouse.lake(
             "SELECT count(*), count(DISTINCT event_id) FROM staging.stg_participation__events "

@@ -11,12 +11,14 @@ import pandas as pd
 import pytest
 
 from infra.demo import bcg_trials
+from pipelines.builds.evidence import suite_of
 from pipelines.evidence import group_peer_support_meta as module
 from pipelines.evidence.group_peer_support_meta import group_peer_support_meta
 from pipelines.evidence.inputs import Inputs
 from pipelines.evidence.protocols import Pooling, protocols
 from pipelines.evidence.rows import GROUP_PEER_SUPPORT_META
 from pipelines.publication.disclosure import control
+from pipelines.quality.expectations import check
 
 AT = pd.Timestamp(datetime(2026, 3, 1, tzinfo=UTC))
 (BCG,) = (each for each in protocols(Pooling) if each.study == bcg_trials.STUDY)
@@ -268,3 +270,11 @@ def test_rows_have_the_tables_columns_and_keys(bcg: dict[tuple[str, str], dict[s
     names = [each.name for each in GROUP_PEER_SUPPORT_META.columns]
     assert [*next(iter(bcg.values()))] == names
     assert len({tuple(row[key] for key in GROUP_PEER_SUPPORT_META.key) for row in bcg.values()}) == len(bcg)
+
+
+def test_the_trials_break_no_rule_of_their_table() -> None:
+    rows = table(*bcg_rows()).assign(release_id=1, lake_snapshot=1, code_version="1", computed_at=AT)
+    suite = suite_of(GROUP_PEER_SUPPORT_META)
+    assert [each.rule for each in check(suite.derive(rows), suite) if not each.passed] == []
+    without = rows.assign(period=None)
+    assert [each.rule for each in check(suite.derive(without), suite) if not each.passed] == []

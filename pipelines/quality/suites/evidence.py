@@ -164,7 +164,7 @@ def _is_within(frame: pd.DataFrame) -> pd.Series[bool]:
 
 def _is_in_time(frame: pd.DataFrame) -> pd.Series[bool]:
     """First and last day, as text that sorts as days do."""
-    ends = frame["period"].astype("string").str.split("/", expand=True).reindex(columns=[0, 1])
+    ends = frame["period"].astype("string").str.extract("^(.*)/(.*)$")
     return frame["period"].isna() | (ends[0] <= ends[1]).fillna(False)
 
 
