@@ -98,7 +98,11 @@ class Community:
         return made
 
     def _study(self) -> Message:
-        told = {"study": f"study-{self.rng.randrange(3)}", "at": self._at(), "event_id": self._event_id()}
+        told: dict[str, Any] = {
+            "study": f"study-{self.rng.randrange(3)}",
+            "at": self._at(),
+            "event_id": self._event_id(),
+        }
         if self.rng.randrange(2):
             age = {"mean_age": float(self.rng.randrange(20, 60))}
             return study_registered(**told, design=STUDY_DESIGN_RANDOMISED, covariates=age)

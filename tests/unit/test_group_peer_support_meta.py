@@ -103,8 +103,8 @@ def bcg_rows() -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[dict[st
             year = told.publication_year
             studies.append(registered(each.study_code, design, publication_year=year, doi=told.doi))
             for number in told.covariates:
-                place = {"tenant_id": "t", "study_code": each.study_code}
-                covariates.append(place | {"covariate": number.code, "covariate_value": number.value})
+                of_study = {"tenant_id": "t", "study_code": each.study_code}
+                covariates.append(of_study | {"covariate": number.code, "covariate_value": number.value})
         else:
             arm = each.arm_summarised
             place = {"outcome": arm.outcome, "instrument": None, "time_point": None, "reported_at": at}
