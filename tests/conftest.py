@@ -1,8 +1,8 @@
 """What tests of several folders share: their order, and the stack that they run on.
 
-The tests are run by three processes, so that one has the processors while others wait for a server, or for
-something that they killed. Each has a stack of its own: started by the first test that asks for it, and ended
-with the process whatever happens.
+The tests are run by two processes, so that one has the processors while the other waits for a server (three
+took longer). Each has a stack of its own: started by the first test that asks for it, and ended with the
+process whatever happens.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ PROCESSES = {
     "unit": "whole",
     "contracts": "whole",
     "integration": "parts",
-    "faults": "faults",
+    "faults": "whole",
     "end_to_end": "whole",
 }
-"""Which of them runs a folder's tests, in this order."""
+"""Which of the two runs a folder's tests, in this order."""
 
 
 class _ByFolder(LoadScopeScheduling):  # type: ignore[misc]

@@ -16,6 +16,7 @@ def controlled(**row: Any) -> dict[Any, Any]:
     """One row after disclosure control. Unnamed numbers are harmless."""
     full = {
         "data_class": "live",
+        "source_kind": "own",
         "estimate_name": "mean",
         "estimate": 1.5,
         "se": 0.1,
@@ -38,6 +39,13 @@ def test_nine_live_people_are_suppressed_and_the_row_says_so() -> None:
     assert row["suppression_reason"] == "fewer than 10 people"
     assert all(row[name] is None for name in TAKEN_OUT if name in row)
     assert row["estimate_name"] == "mean"
+
+
+def test_what_is_published_already_is_shown_whatever_its_size() -> None:
+    row = controlled(source_kind="literature", n=9, parts=(9,))
+    assert (row["suppressed"], row["n"], row["estimate"]) == (False, 9, 1.5)
+    assert not controlled(source_kind="literature", n=None, parts=())["suppressed"]
+    assert controlled(n=None, parts=())["suppressed"]
 
 
 def test_ten_live_people_are_shown() -> None:
