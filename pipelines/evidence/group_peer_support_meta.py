@@ -32,7 +32,7 @@ from pipelines.evidence.pooling import (
 )
 from pipelines.evidence.protocols import STRENGTH, PooledOutcome, Pooling, protocols
 from pipelines.evidence.rows import GROUP_PEER_SUPPORT_META, estimate_columns, frame
-from pipelines.evidence.study_effects import StudyEffect, study_effects
+from pipelines.evidence.study_effects import NOTHING, StudyEffect, study_effects
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,7 +78,7 @@ def _rows_of_outcome(
 ) -> Iterator[dict[str, Any]]:
     studies, covariates = (each[each["tenant_id"] == tenant] for each in (inputs.studies, inputs.covariates))
     found = study_effects(protocol, outcome, studies, covariates, reports)
-    if all(each.effect.reason == "it reports nothing of this outcome" for each in found):
+    if all(each.effect.reason == NOTHING for each in found):
         return
     eligible = [each for each in found if each.left_out is None]
     told_at = reports[reports["outcome"] == outcome.outcome]["reported_at"]
@@ -112,7 +112,7 @@ def _rows(
         return
     y, v = _arrays(usable)
     pooled = pool(y, v, how)
-    yield from (replace(row, studies=usable) for row in _whole(pooled, outcome))
+    yield from _whole(pooled, outcome, usable)
     for other in _alternatives(how):
         yield Row("pooled_alternative", _words(other), pool(y, v, other).estimate, usable)
     for each, without in zip(usable, leave_one_out(y, v, how), strict=True):
@@ -125,24 +125,30 @@ def _rows(
         yield from _moderated(moderator, usable, how)
 
 
-def _whole(pooled: Pooled, outcome: PooledOutcome) -> Iterator[Row]:
+def _whole(pooled: Pooled, outcome: PooledOutcome, usable: Sequence[StudyEffect]) -> Iterator[Row]:
     """Pool, prediction and heterogeneity of all studies."""
     estimate, how = pooled.estimate, pooled.estimate.method
-    yield Row("pooled", ALL, estimate, ())
+    yield Row("pooled", ALL, estimate, usable)
     if outcome.scale in BACK:
-        unit, back = BACK[outcome.scale]
-        ends = [None if each is None else back(each) for each in _numbers(estimate)]
-        told = Estimate(ends[0], None, ends[1], ends[2], f"{how}; as {unit}", estimate.reason)
-        yield Row("pooled_back_transformed", ALL, told, ())
+        yield Row("pooled_back_transformed", ALL, _back(estimate, outcome), usable)
     low, high = pooled.predicted or (None, None)
     reason = pooled.prediction_reason and f"no interval: {pooled.prediction_reason}"
-    yield Row("prediction", ALL, Estimate(estimate.estimate, None, low, high, how, reason), ())
+    yield Row("prediction", ALL, Estimate(estimate.estimate, None, low, high, how, reason), usable)
     found = pooled.heterogeneity
     assert found is not None  # noqa: S101  # there is a study
-    yield Row("tau2", ALL, _within(found.tau2, found.tau2_low, found.tau2_high, f"{how}; Q-profile"), ())
+    yield Row("tau2", ALL, _within(found.tau2, found.tau2_low, found.tau2_high, f"{how}; Q-profile"), usable)
     for name, value in (("i2", found.i2), ("h2", found.h2), ("q", found.q), ("q_p", found.q_p)):
-        number = not_estimated(how, "one study") if value is None else Estimate(value, None, None, None, how)
-        yield Row(name, ALL, number, ())
+        yield Row(name, ALL, _number(value, how, "one study"), usable)
+
+
+def _back(estimate: Estimate, outcome: PooledOutcome) -> Estimate:
+    """In the unit that people read. A standard error has no meaning there."""
+    unit, back = BACK[outcome.scale]
+    middle, low, high = (
+        None if each is None else back(each)
+        for each in (estimate.estimate, estimate.ci_low, estimate.ci_high)
+    )
+    return Estimate(middle, None, low, high, f"{estimate.method}; as {unit}", estimate.reason)
 
 
 def _subgroups(name: str, usable: Sequence[StudyEffect], how: Conventions) -> Iterator[Row]:
@@ -183,7 +189,7 @@ def _words(how: Conventions) -> str:
 def _columns(row: Row, outcome: PooledOutcome, count_eligible: int) -> dict[str, Any]:
     used = [each for each in row.studies if each.is_usable]
     people = [sum(each.people) for each in row.studies]
-    design = min((each.design for each in row.studies), key=_strength, default="descriptive")
+    design = min((each.design for each in row.studies), key=STRENGTH.index, default="descriptive")
     is_published = bool(row.studies) and all(each.is_published for each in row.studies)
     return estimate_columns(row.estimate) | {
         "source_kind": "literature" if is_published else "own",
@@ -243,15 +249,7 @@ def _number(value: float | None, method: str, reason: str | None) -> Estimate:
     return Estimate(value, None, None, None, method)
 
 
-def _numbers(estimate: Estimate) -> tuple[float | None, float | None, float | None]:
-    return estimate.estimate, estimate.ci_low, estimate.ci_high
-
-
 def _arrays(studies: Sequence[StudyEffect]) -> tuple[Floats, Floats]:
     """Effects and variances of usable studies."""
     effects = [(each.effect.effect, each.effect.variance) for each in studies]
     return np.array([y for y, _ in effects], float), np.array([v for _, v in effects], float)
-
-
-def _strength(design: str) -> int:
-    return [str(each) for each in STRENGTH].index(design)

@@ -127,7 +127,7 @@ class Pooling(Study):
 
 Protocol = Annotated[Engagement | Comparison | Pooling, Field(discriminator="system")]
 Kind = TypeVar("Kind", Engagement, Comparison, Pooling)
-_PROTOCOL: TypeAdapter[Engagement | Comparison | Pooling] = TypeAdapter(Protocol)
+_PROTOCOL: TypeAdapter[Protocol] = TypeAdapter(Protocol)
 
 
 def protocols(kind: type[Kind]) -> tuple[Kind, ...]:
@@ -140,7 +140,7 @@ def studies_of(system: str) -> list[str]:
     return [each.study for each in _all() if each.system == system]
 
 
-def read_protocol(path: Path) -> Engagement | Comparison | Pooling:
+def read_protocol(path: Path) -> Protocol:
     """Raises WrongProtocol, naming line, field and reason of all that is wrong."""
     text = path.read_text()
     try:
@@ -158,7 +158,7 @@ def read_protocol(path: Path) -> Engagement | Comparison | Pooling:
 
 
 @cache
-def _all() -> tuple[Engagement | Comparison | Pooling, ...]:
+def _all() -> tuple[Protocol, ...]:
     return tuple(read_protocol(path) for path in sorted(FOLDER.glob("*.yaml")))
 
 

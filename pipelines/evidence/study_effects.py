@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 YEAR = "publication_year"
 
+NOTHING = "it reports nothing of this outcome"
+
 UNKNOWN_DESIGN = "descriptive"
 """What is said of a study that nobody has registered: the weakest."""
 
@@ -124,43 +126,38 @@ def _study_effect(
 def _effect(outcome: PooledOutcome, reports: Sequence[Report]) -> tuple[Effect, tuple[int, ...]]:
     """From summaries of arms where there are some; else as the study gives it."""
     if not reports:
-        return _none(outcome, "it reports nothing of this outcome"), ()
-    pairs = [*(_shares(outcome, reports) if not outcome.reference_arms else _pairs(outcome, reports))]
-    if pairs:
-        chosen = _first(outcome, pairs)
-        if isinstance(chosen, str):
-            return _none(outcome, chosen), ()
-        return _of_summaries(outcome, chosen), tuple(each.count_people or 0 for each in chosen)
-    ready = [(each,) for each in reports if _is_ready_made(outcome, each)]
-    if not ready:
+        return _none(outcome, NOTHING), ()
+    found = [*_summarised(outcome, reports)] or [*_ready_made(outcome, reports)]
+    if not found:
         return _none(outcome, "it reports nothing of these arms on this scale"), ()
-    chosen = _first(outcome, ready)
+    chosen = _first(outcome, found)
     if isinstance(chosen, str):
         return _none(outcome, chosen), ()
-    (report,) = chosen
-    assert report.estimate is not None and report.standard_error is not None  # noqa: S101  # the contract's
-    return Effect(report.estimate, report.standard_error**2, f"{outcome.scale} as the study gives it"), ()
+    first = chosen[0]
+    if first.estimate is None or first.standard_error is None:
+        return _of_summaries(outcome, chosen), tuple(each.count_people or 0 for each in chosen)
+    return Effect(first.estimate, first.standard_error**2, f"{outcome.scale} as the study gives it"), ()
 
 
-def _pairs(outcome: PooledOutcome, reports: Sequence[Report]) -> Iterator[tuple[Report, ...]]:
-    """An arm with a reference arm, at one time and by one instrument."""
+def _summarised(outcome: PooledOutcome, reports: Sequence[Report]) -> Iterator[tuple[Report, ...]]:
+    """An arm with a reference arm, at one time and by one instrument; the arm alone where there is none."""
     for arm in _summaries(reports, outcome.arms):
+        if not outcome.reference_arms:
+            yield (arm,)
         for reference in _summaries(reports, outcome.reference_arms):
             if _place(arm) == _place(reference):
                 yield arm, reference
 
 
-def _shares(outcome: PooledOutcome, reports: Sequence[Report]) -> Iterator[tuple[Report, ...]]:
-    return ((each,) for each in _summaries(reports, outcome.arms))
+def _ready_made(outcome: PooledOutcome, reports: Sequence[Report]) -> Iterator[tuple[Report, ...]]:
+    for each in reports:
+        is_compared = not outcome.reference_arms or each.comparison_arm in outcome.reference_arms
+        if each.effect_scale == outcome.scale and each.arm in outcome.arms and is_compared:
+            yield (each,)
 
 
 def _summaries(reports: Sequence[Report], arms: Sequence[str]) -> Iterator[Report]:
     return (each for each in reports if each.kind == "arm_summarised" and each.arm in arms)
-
-
-def _is_ready_made(outcome: PooledOutcome, report: Report) -> bool:
-    is_compared = not outcome.reference_arms or report.comparison_arm in outcome.reference_arms
-    return report.effect_scale == outcome.scale and report.arm in outcome.arms and is_compared
 
 
 def _first(outcome: PooledOutcome, found: Sequence[tuple[Report, ...]]) -> tuple[Report, ...] | str:

@@ -31,12 +31,14 @@ class Landing:
     at: datetime
     """In UTC."""
 
-    def mark(self, rows: pa.Table) -> pa.Table:
-        """The rows with the columns that tell of it."""
+    def mark(self, raw_table: str, rows: pa.Table) -> pa.Table:
+        """The rows with the table's columns that tell of it."""
         told = {
             "landed_seq": pa.scalar(self.seq, pa.int64()),
             "landed_at": pa.scalar(self.at, pa.timestamp("us", "UTC")),
         }
+        if is_by_day(raw_table):
+            told[LANDED_ON] = pa.scalar(self.at.date(), pa.date32())
         for name, value in told.items():
             rows = rows.append_column(name, pa.repeat(value, rows.num_rows))
         return rows
@@ -52,17 +54,11 @@ class Writer:
 
     def write(self, raw_table: str, rows: pa.Table, landing: Landing) -> None:
         """Raises duckdb.Error, and OSError when the file cannot be written."""
-        rows = landing.mark(rows)
-        if not is_by_day(raw_table):
-            self._insert(raw_table, rows)
-            return
-        rows = rows.append_column(
-            LANDED_ON, pa.repeat(pa.scalar(landing.at.date(), pa.date32()), rows.num_rows)
-        )
-        if rows.num_rows <= INLINED_ROWS:
-            self._insert(raw_table, rows)
-        else:
+        rows = landing.mark(raw_table, rows)
+        if is_by_day(raw_table) and rows.num_rows > INLINED_ROWS:
             self._add_file(raw_table, rows, f"{LANDED_ON}={landing.at.date()}")
+        else:
+            self._insert(raw_table, rows)
 
     def committed(self) -> None:
         """The files are the lake's: maintenance merges and deletes them as it does its own."""

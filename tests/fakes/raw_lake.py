@@ -21,7 +21,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from services.kafka.topics import Topic, topics
 from services.landing.decode import Record, decode
-from services.landing.raw_tables import LANDED_ON, ensure_raw_tables, is_by_day
+from services.landing.raw_tables import ensure_raw_tables
+from services.landing.writing import Landing
 
 BATCH = 500
 
@@ -72,15 +73,10 @@ class RawLake:
     def insert(self, raw_table: str, rows: pa.Table) -> None:
         """Inserts rows as they are, as part of the current landing."""
         topic = _topic_of(raw_table)
-        given = {"topic": topic.name, "topic_id": "test-topic", "landed_seq": self.landed_seq}
-        for name, value in given.items():
+        for name, value in (("topic", topic.name), ("topic_id", "test-topic")):
             if name not in rows.column_names:
                 rows = rows.append_column(name, pa.array([value] * rows.num_rows))
-        now = datetime.now(UTC)
-        landed_at = pa.array([now] * rows.num_rows, pa.timestamp("us", "UTC"))
-        rows = rows.append_column("landed_at", landed_at)
-        if is_by_day(raw_table):
-            rows = rows.append_column(LANDED_ON, pa.array([now.date()] * rows.num_rows, pa.date32()))
+        rows = Landing(self.landed_seq, datetime.now(UTC)).mark(raw_table, rows)
         self.lake.register("test_rows", rows)
         self.lake.execute(f"INSERT INTO raw.{raw_table} BY NAME SELECT * FROM test_rows")
         self.lake.unregister("test_rows")

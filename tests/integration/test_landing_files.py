@@ -81,8 +81,9 @@ def test_a_file_holds_what_an_insert_would_and_is_merged_in_order(lake: OwnLake,
     for landing in (FIRST, SECOND):
         writer.write(table, rows, landing)
         writer.committed()
-        lake.connection.register("rows", landing.mark(rows))
-        lake.rows("INSERT INTO inserted BY NAME SELECT *, ? AS landed_on FROM rows", landing.at.date())
+        marked = landing.mark(table, rows)
+        lake.connection.register("rows", marked)
+        lake.rows("INSERT INTO inserted BY NAME SELECT * FROM rows")
     assert {each.parent.name for each in named_files(lake, table)} == {"landed_on=2026-05-01"}
     assert len(named_files(lake, table)) == 2 and not differs(lake, table)
     before = lake.rows("FROM inserted ORDER BY ALL")
