@@ -96,7 +96,7 @@ def _rows_of_outcome(
         "period": f"{first}/{max(told_at).date()}",
     }
     for row in _rows(protocol, outcome, found, eligible):
-        yield common | _columns(row, outcome, len(eligible))
+        yield common | _columns(row, outcome, eligible)
 
 
 def _rows(
@@ -186,7 +186,8 @@ def _words(how: Conventions) -> str:
     return f"{how.estimator}; {how.interval}"
 
 
-def _columns(row: Row, outcome: PooledOutcome, count_eligible: int) -> dict[str, Any]:
+def _columns(row: Row, outcome: PooledOutcome, eligible: Sequence[StudyEffect]) -> dict[str, Any]:
+    unusable = sum(not each.is_usable for each in eligible)
     used = [each for each in row.studies if each.is_usable]
     people = [sum(each.people) for each in row.studies]
     design = min((each.design for each in row.studies), key=STRENGTH.index, default="descriptive")
@@ -199,9 +200,9 @@ def _columns(row: Row, outcome: PooledOutcome, count_eligible: int) -> dict[str,
         "design": design,
         "k": len(used),
         "n": sum(people) if all(people) else None,
-        "denominator": count_eligible,
+        "denominator": len(eligible),
         "denominator_unit": "eligible studies",
-        "missing_share": 1 - len(used) / len(row.studies) if row.studies else None,
+        "missing_share": unusable / len(eligible) if eligible else None,
         # A pool with one small own study would tell of it, less the others.
         "parts": tuple(n for each in row.studies if not each.is_published for n in each.people),
     }

@@ -66,7 +66,11 @@ ESTIMATE = (
     Column("n", "bigint", "People that the estimate rests on. NULL: suppressed, or not told by a study."),
     Column("denominator", "bigint", "What the estimate is out of. NULL: suppressed."),
     Column("denominator_unit", "text", "What the denominator counts, as people or sessions open to people."),
-    Column("missing_share", _NUMBER, f"Share of the consenting people without a value. {_SMALL}"),
+    Column(
+        "missing_share",
+        _NUMBER,
+        f"Share of the consenting people without a value, or of eligible studies without effect. {_SMALL}",
+    ),
     Column("n_consented", "bigint", f"People whose events may be used. {_SMALL}"),
     Column("n_excluded", "bigint", f"People left out because no consent is recorded. {_SMALL}"),
     Column("anytime_low", _NUMBER, "Lower end of an anytime-valid interval. NULL: not available."),

@@ -198,6 +198,7 @@ def test_what_cannot_be_used_keeps_its_place_and_says_why(
     assert reason in left["not_estimated_reason"]
     pooled = rows["pooled", "all studies"]
     assert (pooled["k"], pooled["denominator"], pooled["n"]) == (2, 3, 160)
+    assert pooled["missing_share"] == pytest.approx(1 / 3)
 
 
 def test_what_the_protocol_does_not_ask_for_is_left_out_with_its_reason(
