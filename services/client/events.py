@@ -10,7 +10,7 @@ wrong type. Whether an event is right is not decided here: the gateway's rules d
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -581,9 +581,14 @@ def study_registered(
     publication_year: int = 0,
     doi: str = "",
     covariates: Mapping[str, float] | None = None,
+    attributes: Mapping[str, str | Sequence[str]] | None = None,
     event_id: str | None = None,
 ) -> StudyEvent:
-    """`publication_year` 0 and `doi` empty: unpublished. `covariates`: numbers that describe the study."""
+    """`publication_year` 0 and `doi` empty: unpublished. `covariates`: numbers that describe the study.
+
+    `attributes`: codes of what kind of study it is, as `{"modality": "forum", "condition": ["depression",
+    "anxiety"]}`.
+    """
     return StudyEvent(
         event_id=_id(event_id),
         occurred_at=_time(at),
@@ -596,6 +601,11 @@ def study_registered(
             doi=doi,
             covariates=[
                 studies.StudyCovariate(code=code, value=value) for code, value in (covariates or {}).items()
+            ],
+            attributes=[
+                studies.StudyAttribute(code=code, value=value)
+                for code, values in (attributes or {}).items()
+                for value in ([values] if isinstance(values, str) else values)
             ],
         ),
     )

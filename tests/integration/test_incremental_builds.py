@@ -105,7 +105,10 @@ class Community:
         }
         if self.rng.randrange(2):
             age = {"mean_age": float(self.rng.randrange(20, 60))}
-            return study_registered(**told, design=STUDY_DESIGN_RANDOMISED, covariates=age)
+            kind = {
+                "condition": self.rng.sample(["anxiety", "depression", "psychosis"], self.rng.randrange(3))
+            }
+            return study_registered(**told, design=STUDY_DESIGN_RANDOMISED, covariates=age, attributes=kind)
         arm, mean = self.rng.choice(["group", "usual"]), float(self.rng.randrange(28))
         return arm_summarised(**told, arm=arm, outcome="recovery", n=40, mean=mean, sd=2.0)
 

@@ -42,6 +42,15 @@ each_example = pytest.mark.parametrize(
 )
 
 
+def by_code(pairs: Any) -> dict[Any, Any]:
+    """What a list of pairs says of each code; a list where it says several."""
+    told: dict[Any, list[Any]] = {}
+    for each in pairs:
+        code, value = (getattr(each, field.name) for field in each.DESCRIPTOR.fields)
+        told.setdefault(code, []).append(value)
+    return {code: values if len(values) > 1 else values[0] for code, values in told.items()}
+
+
 def arguments(message: Any) -> dict[str, Any]:
     """A message's fields as a builder's arguments: flat, and without `_ref` and `_code`."""
     given: dict[str, Any] = {}
@@ -50,8 +59,7 @@ def arguments(message: Any) -> dict[str, Any]:
         if field.name == "occurred_at":
             given["at"] = value.ToDatetime(UTC)
         elif field.is_repeated:
-            pairs = field.message_type.fields
-            given[name] = {getattr(each, pairs[0].name): getattr(each, pairs[1].name) for each in value}
+            given[name] = by_code(value)
         elif field.message_type is not None:
             given |= arguments(value)
         else:

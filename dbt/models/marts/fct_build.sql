@@ -4,6 +4,8 @@
 -- depends_on: {{ ref('dim_group') }}
 -- depends_on: {{ ref('dim_participant') }}
 -- depends_on: {{ ref('dim_study') }}
+-- depends_on: {{ ref('dim_study_attribute') }}
+-- depends_on: {{ ref('dim_study_covariate') }}
 -- depends_on: {{ ref('fct_group_engagement') }}
 -- depends_on: {{ ref('fct_group_engagement_daily') }}
 -- depends_on: {{ ref('fct_group_engagement_rolling') }}
@@ -12,6 +14,7 @@
 -- depends_on: {{ ref('fct_participant_dose') }}
 -- depends_on: {{ ref('fct_participation') }}
 -- depends_on: {{ ref('fct_study_arm_outcome') }}
+-- depends_on: {{ ref('fct_study_report') }}
 -- depends_on: {{ ref('stg_failures__failed_events') }}
 select
     staging_table,

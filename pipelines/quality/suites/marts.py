@@ -211,6 +211,7 @@ MARTS: Mapping[str, Mart] = {
             _holds("covariate_is_a_number", "isfinite(covariate_value)"),
             parents=(STUDY,),
         ),
+        mart("dim_study_attribute", parents=(STUDY,)),
         mart(
             "fct_group_engagement",
             _fits(

@@ -19,6 +19,7 @@ renamed as (
         nullif(study_registered__publication_year, 0) as publication_year,
         study_registered__doi as doi,
         study_registered__covariates as covariates,
+        study_registered__attributes as attributes,
         coalesce(arm_summarised__arm, effect_estimated__arm) as arm,
         effect_estimated__comparison_arm as comparison_arm,
         coalesce(arm_summarised__outcome, effect_estimated__outcome) as outcome,

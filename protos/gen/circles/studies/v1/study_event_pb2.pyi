@@ -137,6 +137,34 @@ class StudyCovariate(_message.Message):
 Global___StudyCovariate: _TypeAlias = StudyCovariate  # noqa: Y015
 
 @_typing.final
+class StudyAttribute(_message.Message):
+    """What kind of study it is, in the words of whoever registers it: studies are counted by these. A study may
+    have several values of one code.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CODE_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    code: _builtins.str
+    """As `modality`, `moderated`, `condition` or `reported-design`."""
+    value: _builtins.str
+    """As `internet-support-group`, `yes`, `tobacco` or `pre-post`."""
+    def __init__(
+        self,
+        *,
+        code: _builtins.str = ...,
+        value: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StudyAttribute: _TypeAlias = StudyAttribute  # noqa: Y015
+
+@_typing.final
 class StudyRegistered(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -146,6 +174,7 @@ class StudyRegistered(_message.Message):
     PUBLICATION_YEAR_FIELD_NUMBER: _builtins.int
     DOI_FIELD_NUMBER: _builtins.int
     COVARIATES_FIELD_NUMBER: _builtins.int
+    ATTRIBUTES_FIELD_NUMBER: _builtins.int
     design: Global___StudyDesign.ValueType
     result: Global___StudyResult.ValueType
     risk_of_bias: Global___RiskOfBias.ValueType
@@ -154,6 +183,8 @@ class StudyRegistered(_message.Message):
     """DOI of the publication. Empty: unpublished."""
     @_builtins.property
     def covariates(self) -> _containers.RepeatedCompositeFieldContainer[Global___StudyCovariate]: ...
+    @_builtins.property
+    def attributes(self) -> _containers.RepeatedCompositeFieldContainer[Global___StudyAttribute]: ...
     def __init__(
         self,
         *,
@@ -163,10 +194,11 @@ class StudyRegistered(_message.Message):
         publication_year: _builtins.int = ...,
         doi: _builtins.str = ...,
         covariates: _abc.Iterable[Global___StudyCovariate] | None = ...,
+        attributes: _abc.Iterable[Global___StudyAttribute] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["covariates", b"covariates", "design", b"design", "doi", b"doi", "publication_year", b"publication_year", "result", b"result", "risk_of_bias", b"risk_of_bias"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "covariates", b"covariates", "design", b"design", "doi", b"doi", "publication_year", b"publication_year", "result", b"result", "risk_of_bias", b"risk_of_bias"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
