@@ -24,7 +24,7 @@ from rich.progress import (
 
 from infra.cli.figures import gather
 from infra.cli.progress import Progress as StackProgress
-from infra.demo import bcg_trials, beat_the_blues, builds, southern_women
+from infra.demo import bcg_trials, beat_the_blues, builds, reviews, southern_women
 from infra.demo.evidence import print_evidence, print_where_to_look
 from infra.local import stack
 from infra.local.errors import StackError
@@ -85,6 +85,7 @@ def _sources(count_events: int) -> Iterator[Source]:
     yield Source(beat_the_blues.TENANT, "public", "Beat-the-Blues trial", beat_the_blues.events)
     yield Source(southern_women.TENANT, "public", "attendance of 18 women", southern_women.events)
     yield Source(bcg_trials.TENANT, "public", "13 vaccine trials", bcg_trials.events)
+    yield Source(reviews.TENANT, "public", "studies of two reviews", reviews.events)
     community = Community(COMMUNITY_SEED, count_events)
     yield Source(COMMUNITY_TENANT, "synthetic", "synthetic community", community.events)
 
