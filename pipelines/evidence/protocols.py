@@ -72,6 +72,16 @@ class PooledOutcome(_Part):
         return self
 
 
+class StudyCounting(_Part):
+    """Which registered studies are counted, and by what: codes of attributes, or `design`, `result` and
+    `risk_of_bias`."""
+
+    studies: tuple[str, ...] = ()
+    """None: all that the tenant has registered."""
+    by: tuple[str, ...] = ()
+    crossed: tuple[tuple[str, str], ...] = ()
+
+
 class Study(_Part):
     """What every protocol says."""
 
