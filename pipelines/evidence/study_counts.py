@@ -80,7 +80,7 @@ def _counts(counting: StudyCounting, studies: Sequence[Told]) -> Iterator[StudyC
         yield StudyCount("studies_not_registered", ALL, named - k, named, 0)
     if k == 0:
         return
-    for codes in [*((code,) for code in counting.by), *counting.crossed]:
+    for codes in dict.fromkeys([*((code,) for code in counting.by), *counting.crossed]):
         yield from _parts(codes, studies)
     yield from _votes(studies)
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+import yaml
 from circles.studies.v1 import study_event_pb2 as codes
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,6 +17,8 @@ from hypothesis import strategies as st
 from infra.demo import reviews
 from pipelines.evidence.protocols import StudyCounting
 from pipelines.evidence.study_counts import ALL, COLUMNS, DIRECTIONS, NOT_STATED, StudyCount, study_counts
+
+GUIDE = Path(__file__).parents[2] / "docs" / "protocols.md"
 
 Study = dict[str, Any]
 
@@ -191,6 +196,12 @@ def test_what_is_not_stated_is_unknown_in_every_part(studies: list[Study]) -> No
     rows = [each for each in counted(studies, by=["modality"]) if each.part.startswith("modality")]
     assert {each.unknown for each in rows} == {silent}
     assert by_part(rows).get(f"modality: {NOT_STATED}", 0) == silent
+
+
+def test_the_guides_example_is_a_counting() -> None:
+    (example,) = re.findall("```\n(counting:.*?)```", GUIDE.read_text(), re.DOTALL)
+    counting = StudyCounting.model_validate(yaml.safe_load(example)["counting"])
+    assert counting.crossed == (("reported-design", "result"),)
 
 
 @pytest.mark.parametrize("wrong", [{"bye": []}, {"crossed": [("design",)]}, {"by": "design"}])
