@@ -266,7 +266,7 @@ def _joined(mart: Mart) -> str:
         for each in mart.parents
     ]
     if mart.has_instruments:
-        joins.append("LEFT JOIN scales_of_quality ON instrument = scales_of_quality.code")
+        joins.append("LEFT JOIN scales_of_quality USING (instrument, scale)")
     return " ".join((f"marts.{mart.name}", *joins))
 
 
@@ -274,8 +274,12 @@ def _asked(lake: duckdb.DuckDBPyConnection, statement: str) -> pd.DataFrame:
     import pandas as pd
 
     scales = pd.DataFrame(
-        [(each.code, *each.total_range, *each.item_range) for each in instruments().values()],
-        columns=["code", "least_total", "most_total", "least", "most"],
+        [
+            (each.code, name, scale.total.least, scale.total.most)
+            for each in instruments().values()
+            for name, scale, _ in each.all_scales()
+        ],
+        columns=["instrument", "scale", "least_total", "most_total"],
     )
     lake.register("scales_of_quality", scales)
     try:

@@ -144,7 +144,7 @@ def _counts(
         columns=["tenant_id", "first", "last"],
     )
     scales = pd.DataFrame(
-        [(each.code, *each.total_range) for each in instruments().values()],
+        [(each.code, each.total.least, each.total.most) for each in instruments().values()],
         columns=["instrument", "least_total", "most_total"],
     )
     lake.register("pending_of_quality", pending)

@@ -22,7 +22,7 @@ def answer_violations(answer: Any) -> Iterator[FieldViolation]:
     instrument = instruments()[answer.instrument]
     path = "questionnaire_answered"
     if answer.HasField("total"):
-        least, most = instrument.total_range
+        least, most = instrument.total.least, instrument.total.most
         if not least <= answer.total <= most:
             rule = f"a total of {instrument.code}: from {least:g} to {most:g}"
             yield violation(f"{path}.total", answer.total, rule)
@@ -34,13 +34,13 @@ def answer_violations(answer: Any) -> Iterator[FieldViolation]:
 
 
 def _item_violations(instrument: Instrument, items: Any, path: str) -> Iterator[FieldViolation]:
-    least, most = instrument.item_range
+    known = instrument.items
     for i, each in enumerate(items):
-        if each.item > instrument.count_items:
-            rule = f"an item of {instrument.code}: from 1 to {instrument.count_items}"
+        if each.item > known.count:
+            rule = f"an item of {instrument.code}: from 1 to {known.count}"
             yield violation(f"{path}[{i}].item", each.item, rule)
-        if not least <= each.value <= most:
-            rule = f"an item's value of {instrument.code}: from {least} to {most}"
+        if not known.least <= each.value <= known.most:
+            rule = f"an item's value of {instrument.code}: from {known.least} to {known.most}"
             yield violation(f"{path}[{i}].value", each.value, rule)
 
 

@@ -17,7 +17,13 @@ from typing import Any
 
 import pytest
 from circles.common.v1.common_pb2 import DATA_CLASS_LIVE, DATA_CLASS_SYNTHETIC
-from circles.outcomes.v1.outcome_event_pb2 import CONSENT_SCOPE_RESEARCH, CONSENT_SCOPE_SERVICE
+from circles.outcomes.v1.outcome_event_pb2 import (
+    AGE_BAND_16_17,
+    AGE_BAND_18_25,
+    CONSENT_SCOPE_RESEARCH,
+    CONSENT_SCOPE_SERVICE,
+    COST_CATEGORY_GROUP,
+)
 from circles.studies.v1.study_event_pb2 import STUDY_DESIGN_RANDOMISED
 from google.protobuf.message import Message
 
@@ -117,12 +123,35 @@ class Community:
             f"study-{self.rng.randrange(3)}",
             self.rng.choice([CONSENT_SCOPE_RESEARCH, CONSENT_SCOPE_SERVICE]),
         )
-        answered = {
-            "instrument": "phq-9", "instrument_version": "1", "total": float(self.rng.randrange(28)),
-            "study_code": study, "time_point": self.rng.choice(["baseline", "month-2"]),
+        asked = {
+            "instrument_version": "1", "study_code": study,
+            "time_point": self.rng.choice(["baseline", "month-2"]),
         }  # fmt: skip
+        depression = asked | {"instrument": "phq-9", "total": float(self.rng.randrange(28))}
+        items = [{"item": each, "value": self.rng.randrange(4)} for each in range(1, 8)]
+        anxiety = asked | {
+            "instrument": "gad-7",
+            "items": self.rng.sample(items, self.rng.choice([7, 7, 5, 3])),
+        }
         kinds: list[dict[str, Any]] = [
-            {"questionnaire_answered": answered},
+            {"questionnaire_answered": depression},
+            {"questionnaire_answered": anxiety},
+            {"attribute_stated": {"age_band": self.rng.choice([AGE_BAND_16_17, AGE_BAND_18_25])}},
+            {
+                "covariate_stated": {
+                    "study_code": study,
+                    "covariate": "drug",
+                    "value": self.rng.choice(["yes", "no"]),
+                }
+            },
+            {
+                "cost_recorded": {
+                    "category": COST_CATEGORY_GROUP,
+                    "currency": "GBP",
+                    "amount": 10.0,
+                    "study_code": study,
+                }
+            },
             {"consent_given": {"scope": scope}},
             {"consent_withdrawn": {"scope": scope}},
             {"arm_allocated": {"study_code": study, "arm": self.rng.choice(["group", "usual"])}},
@@ -237,7 +266,7 @@ def _lake(statement: str) -> list[tuple[Any, ...]]:
 def updated() -> Marts:
     """Marts after a first build, an update that was broken off before its end, and another."""
     community = Community(seed=20261128)
-    _land(community.events(250))
+    _land(community.events(400))
     joined = participation("quiet", at=START, group=UNTOUCHED, participant="quiet", member_joined={})
     _land(iter([("north", "participation_events", joined)]))
     _build()

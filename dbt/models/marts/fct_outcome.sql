@@ -1,15 +1,16 @@
 {% set touched = {
     'model': 'int_participants_touched', 'columns': ['tenant_id', 'participant_id'], 'where': 'has_changed_outcome or has_changed_consent'
 } %}
-{{ config(unique_key=['tenant_id', 'event_id'], meta={'touched': touched}) }}
+{{ config(unique_key=['tenant_id', 'event_id', 'scale'], meta={'touched': touched}) }}
 
 with scored as (
     select
         *,
-        -- Where a person answered twice at one planned time point, the later answer counts.
+        -- Where a person answered twice at one planned time point, the later answer counts that has a score.
         row_number() over (
-            partition by tenant_id, participant_id, study_code, time_point, instrument, instrument_version
-            order by occurred_at desc, landed_seq desc, kafka_partition desc, kafka_offset desc, event_index desc
+            partition by
+                tenant_id, participant_id, study_code, time_point, instrument, instrument_version, scale
+            order by (score is not null) desc, occurred_at desc, landed_seq desc, kafka_partition desc, kafka_offset desc, event_index desc
         ) as recency
     from {{ ref('int_questionnaires_scored') }}
 )
@@ -17,6 +18,7 @@ with scored as (
 select
     scored.tenant_id,
     scored.event_id,
+    scored.scale,
     scored.data_class,
     scored.participant_id,
     people.has_research_consent,
@@ -28,8 +30,10 @@ select
     scored.instrument_version,
     scored.score,
     scored.scoring,
+    scored.not_scored_reason,
     scored.count_items,
     scored.study_code is not null and scored.time_point is not null and scored.recency = 1 as is_counted,
+    ages.age_band,
     scored.occurred_at,
     scored.is_late
 from scored
@@ -39,3 +43,9 @@ left join {{ ref('int_arms_allocated') }} as arms
     on scored.tenant_id = arms.tenant_id
     and scored.participant_id = arms.participant_id
     and scored.study_code = arms.study_code
+-- Age when it was answered, as last stated by then.
+left join {{ ref('int_ages_stated') }} as ages
+    on scored.tenant_id = ages.tenant_id
+    and scored.participant_id = ages.participant_id
+    and scored.occurred_at >= ages.stated_at
+    and (ages.next_stated_at is null or scored.occurred_at < ages.next_stated_at)

@@ -28,6 +28,7 @@ scores as (
         arm,
         instrument,
         instrument_version,
+        scale,
         time_point,
         cast(count(score) as bigint) as count_scored,
         avg(score) as mean,
@@ -36,7 +37,7 @@ scores as (
         max(occurred_at) as last_answered_at
     from {{ ref('fct_outcome') }}
     where is_counted and has_research_consent and arm is not null and score is not null
-    group by tenant_id, study_code, arm, instrument, instrument_version, time_point
+    group by tenant_id, study_code, arm, instrument, instrument_version, scale, time_point
 )
 
 select
@@ -46,6 +47,7 @@ select
     arms.arm,
     scores.instrument,
     scores.instrument_version,
+    scores.scale,
     scores.time_point,
     arms.count_allocated,
     arms.count_consented,

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from services.runtime.instruments import Scale, instruments
 from services.runtime.lake import install_extensions, spill_root
 from services.runtime.settings import LakeSettings, PostgresSettings, home
 
@@ -43,6 +44,7 @@ def environment() -> dict[str, str]:
         "CIRCLES_DBT_MEMORY_LIMIT": lake.memory_limit,
         "CIRCLES_DBT_SPILL_FOLDER": str(spill_root() / "dbt"),
         "CIRCLES_DBT_DEFINITION": definition(),
+        "CIRCLES_DBT_INSTRUMENTS": registry(),
         "DBT_PROFILES_DIR": str(PROJECT),
         "DBT_TARGET_PATH": str(target()),
         "DBT_LOG_PATH": str(target() / "logs"),
@@ -51,11 +53,30 @@ def environment() -> dict[str, str]:
 
 
 def definition() -> str:
-    """A fingerprint of the models and macros. Marts that were built from another one are computed anew."""
-    digest = hashlib.sha256()
+    """Of models, macros and instruments. Marts that were built from another one are computed anew."""
+    digest = hashlib.sha256(registry().encode())
     for path in sorted(path for folder in ("models", "macros") for path in (PROJECT / folder).rglob("*.sql")):
         digest.update(path.relative_to(PROJECT).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
+
+
+def registry() -> str:
+    """The instruments as JSON, each with its scales, for the models that are made from it."""
+    return json.dumps(
+        [
+            each.model_dump(exclude={"items", "scales", "bands", "case_at"}, exclude_none=True)
+            | {"least": each.items.least, "most": each.items.most, "reversed": each.items.reversed}
+            | {"is_scored": each.items.is_scored, "scales": [*map(_scale, each.all_scales())]}
+            | {"loinc_total": each.loinc.total if each.loinc else None}
+            for each in instruments().values()
+        ]
+    )
+
+
+def _scale(named: tuple[str, Scale, tuple[int, ...]]) -> dict[str, Any]:
+    name, scale, items = named
+    body = scale.model_dump(include=set(Scale.model_fields), exclude_none=True)
+    return body | {"name": name, "items": items}
 
 
 def prepare() -> None:

@@ -62,8 +62,7 @@ class Parent:
 class Mart:
     """What a mart is held against. `figures`: means and shares by name, SQL aggregates each.
 
-    `has_instruments`: conditions may use the ranges of the row's instrument, `least_total`, `most_total`,
-    `least` and `most` (of an item).
+    `has_instruments`: conditions may use the range of the row's scale, `least_total` and `most_total`.
     """
 
     name: str
@@ -213,6 +212,17 @@ MARTS: Mapping[str, Mart] = {
         ),
         mart("dim_study_attribute", parents=(STUDY,)),
         mart(
+            "dim_participant_covariate",
+            _CONSENT,
+            parents=(PERSON, STUDY),
+        ),
+        mart(
+            "fct_cost",
+            _holds("amount_is_a_number", "isfinite(cost_amount)", "cost_amount >= 0"),
+            _CONSENT,
+            parents=(PERSON, STUDY),
+        ),
+        mart(
             "fct_group_engagement",
             _fits(
                 "count_consented <= count_members",
@@ -288,20 +298,32 @@ MARTS: Mapping[str, Mart] = {
             _holds(
                 "score_has_a_source",
                 "(score IS NULL) = (scoring IS NULL)",
-                "scoring IN ('total', 'sum_of_items')",
-                "scoring <> 'sum_of_items' OR count_items > 0",
+                "(score IS NULL) = (not_scored_reason IS NOT NULL)",
+                "scoring IN ('total', 'sum_of_items', 'prorated')",
+                "scoring = 'total' OR score IS NULL OR count_items > 0",
             ),
             _fits("NOT is_counted OR (study_code IS NOT NULL AND time_point IS NOT NULL)"),
             _CONSENT,
             _warns(
                 "score_is_in_range_of_its_instrument",
                 "isfinite(score)",
-                "scoring <> 'total' OR score BETWEEN least_total AND most_total",
-                "scoring <> 'sum_of_items' OR score BETWEEN count_items * least AND count_items * most",
+                "score BETWEEN least_total AND most_total",
             ),
             _warns("occurred_at_is_not_in_the_future", f"occurred_at <= {_NOT_AHEAD}"),
             parents=(PERSON, STUDY),
             figures={"mean score, of the range": "avg((score - least_total) / (most_total - least_total))"},
+        ),
+        mart(
+            "fct_outcome_change",
+            _fits(
+                "(count_scores > 1) = (last_score IS NOT NULL)",
+                "(last_score IS NULL) = (improvement IS NULL)",
+                "abs(improvement) = abs(last_score - first_score)",
+            ),
+            _in_order("first_answered_at <= last_answered_at"),
+            _CONSENT,
+            parents=(PERSON, STUDY),
+            figures={"mean of improvement": "avg(improvement)"},
         ),
         mart(
             "fct_participant_dose",
@@ -337,6 +359,18 @@ MARTS: Mapping[str, Mart] = {
             },
         ),
         mart(
+            "fct_study_arm_change",
+            _fits(
+                "count_paired <= count_started",
+                "count_improved + count_deteriorated <= count_paired",
+                "count_cases <= count_paired",
+                "count_crossed <= count_cases",
+                "count_recovered <= count_crossed",
+                "count_recovered <= count_improved",
+            ),
+            parents=(STUDY,),
+        ),
+        mart(
             "fct_study_arm_outcome",
             _fits(
                 "count_consented <= count_allocated",
@@ -346,6 +380,26 @@ MARTS: Mapping[str, Mart] = {
                 "sd >= 0",
             ),
             _in_order("first_answered_at <= last_answered_at"),
+            parents=(STUDY,),
+        ),
+        mart(
+            "fct_study_arm_recovery",
+            _fits(
+                "count_finished <= count_paired",
+                "count_finished_cases <= count_finished",
+                "count_recovered <= count_finished_cases",
+                "count_reliably_recovered <= count_recovered",
+                "count_reliably_improved + count_reliably_deteriorated <= count_finished",
+            ),
+            parents=(STUDY,),
+        ),
+        mart(
+            "fct_study_change_criterion",
+            _fits(
+                "(reliable_change IS NULL) = (reliable_change_basis IS NULL)",
+                "(cut_off IS NULL) = (cut_off_basis IS NULL)",
+            ),
+            _holds("a_change_is_more_than_nothing", "reliable_change >= 0", "first_sd >= 0"),
             parents=(STUDY,),
         ),
         mart(

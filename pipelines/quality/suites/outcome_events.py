@@ -49,7 +49,8 @@ def _within_instrument(frame: pd.DataFrame) -> dict[str, pd.Series[bool]]:
     total = pd.to_numeric(frame["questionnaire_answered__total"])
     numbers = {name: pd.to_numeric(frame[name]) for name in ("highest_item", "least_value", "most_value")}
     ranges = {
-        each.code: (*each.total_range, *each.item_range, each.count_items) for each in instruments().values()
+        each.code: (each.total.least, each.total.most, each.items.least, each.items.most, each.items.count)
+        for each in instruments().values()
     }
     limits = pd.DataFrame(
         [ranges.get(each, (None,) * 5) for each in code],
