@@ -64,7 +64,7 @@ def registry() -> str:
     """The instruments as JSON, each with its scales, for the models that are made from it."""
     return json.dumps(
         [
-            each.model_dump(exclude={"items", "scales", "bands", "case_at"}, exclude_none=True)
+            each.model_dump(include={"code", "name", "versions", "direction", "licence", "source"})
             | {"least": each.items.least, "most": each.items.most, "reversed": each.items.reversed}
             | {"is_scored": each.items.is_scored, "scales": [*map(_scale, each.all_scales())]}
             | {"loinc_total": each.loinc.total if each.loinc else None}
@@ -75,8 +75,10 @@ def registry() -> str:
 
 def _scale(named: tuple[str, Scale, tuple[int, ...]]) -> dict[str, Any]:
     name, scale, items = named
-    body = scale.model_dump(include=set(Scale.model_fields), exclude_none=True)
-    return body | {"name": name, "items": items}
+    body = scale.model_dump(include=set(Scale.model_fields))
+    # Templates ask for parts of what is not there.
+    told = {key: {} if value is None else value for key, value in body.items()}
+    return told | {"name": name, "items": items}
 
 
 def prepare() -> None:
