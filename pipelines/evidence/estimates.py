@@ -31,7 +31,10 @@ class Summary:
 
 @dataclass(frozen=True)
 class Estimate:
-    """An estimate with standard error and interval. None: not estimable, and `reason` says why."""
+    """An estimate with standard error and interval. None: not estimable, and `reason` says why.
+
+    `freedom`: the degrees of freedom of an interval by Student's t; None where it is not by t.
+    """
 
     estimate: float | None
     se: float | None
@@ -39,10 +42,19 @@ class Estimate:
     ci_high: float | None
     method: str
     reason: str | None = None
+    freedom: float | None = None
 
 
 def not_estimated(method: str, reason: str) -> Estimate:
     return Estimate(None, None, None, None, method, reason)
+
+
+def with_interval(
+    estimate: float, se: float, method: str, freedom: float | None = None, level: float = CI_LEVEL
+) -> Estimate:
+    """estimate ± quantile · se, by Student's t with `freedom`, or by the normal distribution without."""
+    half = (z_quantile(level) if freedom is None else t_quantile(level, freedom)) * se
+    return Estimate(estimate, se, estimate - half, estimate + half, method, freedom=freedom)
 
 
 def count(value: int) -> Estimate:
@@ -60,9 +72,7 @@ def mean(summary: Summary, level: float = CI_LEVEL) -> Estimate:
         return not_estimated(method, "nobody has a value")
     if summary.n == 1 or summary.sd is None:
         return Estimate(summary.mean, None, None, None, method, "no interval: one person")
-    se = summary.sd / math.sqrt(summary.n)
-    half = t_quantile(level, summary.n - 1) * se
-    return Estimate(summary.mean, se, summary.mean - half, summary.mean + half, method)
+    return with_interval(summary.mean, summary.sd / math.sqrt(summary.n), method, summary.n - 1, level)
 
 
 def mean_difference(arm: Summary, reference: Summary, level: float = CI_LEVEL) -> Estimate:
@@ -80,9 +90,7 @@ def mean_difference(arm: Summary, reference: Summary, level: float = CI_LEVEL) -
     if a + b == 0:
         return Estimate(difference, None, None, None, method, "no interval: no variance in either arm")
     freedom = (a + b) ** 2 / (a**2 / (arm.n - 1) + b**2 / (reference.n - 1))
-    se = math.sqrt(a + b)
-    half = t_quantile(level, freedom) * se
-    return Estimate(difference, se, difference - half, difference + half, method)
+    return with_interval(difference, math.sqrt(a + b), method, freedom, level)
 
 
 def hedges_g(arm: Summary, reference: Summary, level: float = CI_LEVEL) -> Estimate:
@@ -103,8 +111,7 @@ def hedges_g(arm: Summary, reference: Summary, level: float = CI_LEVEL) -> Estim
         return not_estimated(method, "no variance in either arm")
     g = hedges_correction(freedom) * (_number(arm.mean) - _number(reference.mean)) / pooled
     se = math.sqrt(1 / arm.n + 1 / reference.n + g**2 / (2 * (arm.n + reference.n)))
-    half = z_quantile(level) * se
-    return Estimate(g, se, g - half, g + half, method)
+    return with_interval(g, se, method, level=level)
 
 
 def hedges_correction(freedom: int) -> float:
@@ -155,7 +162,7 @@ def clustered_ratio(
     if se == 0 or r in (0.0, 1.0):
         return Estimate(r, None, None, None, method, "no interval: people do not differ")
     logit, half = math.log(r / (1 - r)), t_quantile(level, n - 1) * se / (r * (1 - r))
-    return Estimate(r, se, _expit(logit - half), _expit(logit + half), method)
+    return Estimate(r, se, _expit(logit - half), _expit(logit + half), method, freedom=n - 1)
 
 
 def summarise(values: npt.ArrayLike) -> Summary:

@@ -20,7 +20,14 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.evidence.estimates import CI_LEVEL, Estimate, not_estimated, t_quantile, z_quantile
+from pipelines.evidence.estimates import (
+    CI_LEVEL,
+    Estimate,
+    not_estimated,
+    t_quantile,
+    with_interval,
+    z_quantile,
+)
 
 Floats = npt.NDArray[np.float64]
 
@@ -185,9 +192,7 @@ def egger(
     se = math.sqrt(model.q / model.freedom * float(model.covariance[1, 1]))
     if se == 0:
         return Estimate(float(model.beta[1]), None, None, None, method, "no interval: no residual variance")
-    half = t_quantile(CI_LEVEL, model.freedom) * se
-    slope = float(model.beta[1])
-    return Estimate(slope, se, slope - half, slope + half, method)
+    return with_interval(float(model.beta[1]), se, method, model.freedom)
 
 
 # --- The model --------------------------------------------------------------------------------------------
@@ -332,7 +337,6 @@ def _coefficients(model: _Model, how: Conventions) -> list[Estimate]:
         q = model.q / model.freedom
         factor = max(1.0, q) if how.interval == "Hartung-Knapp, at least Wald" else q
         variances, freedom = variances * factor, model.freedom
-    quantile = z_quantile(how.level) if freedom is None else t_quantile(how.level, freedom)
     method = _method(how)
     found = []
     for beta, variance in zip(model.beta, variances, strict=True):
@@ -342,8 +346,7 @@ def _coefficients(model: _Model, how: Conventions) -> list[Estimate]:
             reason = "no interval: the studies agree exactly"
             found.append(Estimate(estimate, None, None, None, method, reason))
         else:
-            half = quantile * se
-            found.append(Estimate(estimate, se, estimate - half, estimate + half, method))
+            found.append(with_interval(estimate, se, method, freedom, how.level))
     return found
 
 

@@ -1,0 +1,99 @@
+"""Linear regression of people, who may be grouped, with intervals that hold for few groups.
+
+Coefficients are by least squares. Their covariance is CR2 over clusters, with Satterthwaite's degrees of
+freedom of each contrast; of people who are all clusters of their own that is HC2. People of no group are
+clusters of one beside the groups (partially nested designs). Repeated measures are `gee`'s and `mixed`'s.
+
+CR2 multiplies the residuals of cluster s by (I − Hₛₛ)^(−1/2), H = X(X'X)⁻¹X', which makes the variance
+unbiased where rows are independent and alike. Sources: Bell & McCaffrey 2002; Pustejovsky & Tipton 2018;
+Imbens & Kolesár 2016 for clusters of one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from pipelines.evidence.estimates import CI_LEVEL, Estimate, not_estimated
+from pipelines.evidence.linear import (
+    Labels,
+    Linear,
+    clusters_of,
+    everyone_alone,
+    not_fitted,
+    sandwich,
+    solve,
+    why_not,
+)
+
+
+@dataclass(frozen=True)
+class Adjusted:
+    """The adjusted difference of `n_arm` people from `n_reference`, in so many clusters."""
+
+    difference: Estimate
+    n_arm: int
+    n_reference: int
+    clusters: int
+
+
+def fit_linear(outcome: npt.ArrayLike, design: npt.ArrayLike, clusters: Labels | None = None) -> Linear:
+    """Regression of an outcome (n,) on a design (n, p), which has the intercept if there shall be one.
+
+    `clusters`: a label for each row, None for who is in no group; without them everybody is a cluster.
+    """
+    method = f"least squares; {_variance(clusters)}, Satterthwaite degrees of freedom; t interval"
+    y, x = np.asarray(outcome, float).ravel(), np.asarray(design, float)
+    reason = why_not(y, x)
+    if reason:
+        return not_fitted(len(y), method, reason)
+    grouped = everyone_alone(len(y)) if clusters is None else clusters_of(clusters)
+    solved = solve(y, x)
+    variance = sandwich(solved, grouped, -0.5)
+    return Linear(
+        len(y),
+        grouped.count,
+        solved.beta,
+        variance.covariance,
+        method,
+        freedom="Satterthwaite",
+        sandwich=variance,
+    )
+
+
+def ancova(
+    outcome: npt.ArrayLike,
+    baseline: npt.ArrayLike,
+    is_arm: npt.ArrayLike,
+    *,
+    covariates: npt.ArrayLike | None = None,
+    clusters: Labels | None = None,
+    level: float = CI_LEVEL,
+) -> Adjusted:
+    """The arm's mean minus the reference's, at the same baseline and covariates: (n,), (n,), (n,), (n, m).
+
+    Who lacks a value (NaN) is left out, and not counted. One slope for both arms. Unit: the outcome's.
+    """
+    y, arm = np.asarray(outcome, float).ravel(), np.asarray(is_arm, bool).ravel()
+    others = np.empty((len(y), 0)) if covariates is None else np.asarray(covariates, float)
+    design = np.column_stack([np.ones(len(y)), arm, baseline, others]).astype(float)
+    there = np.isfinite(y) & np.isfinite(design).all(axis=1)
+    labels = (
+        None if clusters is None else [each for each, is_in in zip(clusters, there, strict=True) if is_in]
+    )
+    fit = fit_linear(y[there], design[there], labels)
+    n_arm = int(arm[there].sum())
+    n_reference = int(there.sum()) - n_arm
+    adjusted_for = "baseline" if design.shape[1] == 3 else "baseline and covariates"
+    method = f"ANCOVA, adjusted for {adjusted_for}; {fit.method}"
+    reason = "nobody in one of the arms has a value" if 0 in (n_arm, n_reference) else fit.reason
+    if reason:
+        return Adjusted(not_estimated(method, reason), n_arm, n_reference, fit.clusters)
+    difference = fit.contrast(np.eye(design.shape[1])[1], level)
+    return Adjusted(replace(difference, method=method), n_arm, n_reference, fit.clusters)
+
+
+def _variance(clusters: Labels | None) -> str:
+    return "variance HC2" if clusters is None else "variance CR2 over groups"
