@@ -29,7 +29,7 @@ SELECT time_point,
        max(ci_low) FILTER (WHERE estimate_name = 'hedges_g') AS ci_low,
        max(ci_high) FILTER (WHERE estimate_name = 'hedges_g') AS ci_high,
        bool_or(suppressed) AS suppressed
-FROM evidence.controlled_comparison
+FROM evidence.carers_controlled
 WHERE study = %(study)s AND tenant = %(tenant)s
 GROUP BY time_point
 """
@@ -96,7 +96,7 @@ def print_where_to_look(*, is_kept: bool) -> None:
     else:
         click.echo("Everything is stopped again; the data stay. `.venv/bin/circles up` opens it,")
         click.echo("then `circles status` shows the addresses (Dagster, gRPC, SQL).")
-    click.echo('Tables: `circles sql --published "select * from evidence.controlled_comparison"`')
+    click.echo('Tables: `circles sql --published "select * from evidence.carers_controlled"`')
     click.echo('What a column means: `circles sql --published "select * from evidence.data_dictionary"`')
 
 

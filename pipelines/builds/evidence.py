@@ -15,18 +15,24 @@ import duckdb
 
 from pipelines.builds.door import Door
 from pipelines.builds.one import building
-from pipelines.evidence.controlled_comparison import controlled_comparison
+from pipelines.evidence.carers_controlled import carers_controlled
 from pipelines.evidence.group_engagement import group_engagement
 from pipelines.evidence.group_peer_support_meta import group_peer_support_meta
 from pipelines.evidence.inputs import Inputs, read_inputs
+from pipelines.evidence.literature import literature_rows, literature_studies
+from pipelines.evidence.mutual_help import mutual_help
 from pipelines.evidence.protocols import studies_of
 from pipelines.evidence.rows import (
-    CONTROLLED_COMPARISON,
+    CARERS_CONTROLLED,
     GROUP_ENGAGEMENT,
     GROUP_PEER_SUPPORT_META,
+    MUTUAL_HELP,
     TABLES,
+    YOUTH_ONLINE_PEER_SUPPORT,
     Table,
+    frame,
 )
+from pipelines.evidence.youth_online_peer_support import youth_online_peer_support
 from pipelines.publication.candidate import approve, provenance, write_candidate
 from pipelines.publication.disclosure import control, threshold_of
 from pipelines.quality.expectations import RuleResult
@@ -41,8 +47,10 @@ if TYPE_CHECKING:
 
 BUILDERS: Mapping[str, Callable[[Inputs], pd.DataFrame]] = {
     GROUP_ENGAGEMENT.name: group_engagement,
-    CONTROLLED_COMPARISON.name: controlled_comparison,
+    YOUTH_ONLINE_PEER_SUPPORT.name: youth_online_peer_support,
+    MUTUAL_HELP.name: mutual_help,
     GROUP_PEER_SUPPORT_META.name: group_peer_support_meta,
+    CARERS_CONTROLLED.name: carers_controlled,
 }
 
 
@@ -62,9 +70,8 @@ class Candidate:
 
 def suite_of(table: Table) -> Suite:
     names = [column.name for column in table.columns]
-    return evidence_suite(
-        table.name, names, table.key, studies=studies_of(table.name), threshold_of=threshold_of
-    )
+    studies = [*studies_of(table.name), *literature_studies(table.name)]
+    return evidence_suite(table.name, names, table.key, studies=studies, threshold_of=threshold_of)
 
 
 def rules_of(table: Table) -> tuple[Rule, ...]:
@@ -106,4 +113,12 @@ def judge_marts(lake: LakeSettings, postgres: PostgresSettings, run_id: str) -> 
 def computed(lake: duckdb.DuckDBPyConnection) -> dict[str, pd.DataFrame]:
     """The tables as they may be shown, from the marts of this lake."""
     inputs = read_inputs(lake)
-    return {name: control(BUILDERS[name](inputs)) for name in TABLES}
+    return {name: control(_with_literature(table, BUILDERS[name](inputs))) for name, table in TABLES.items()}
+
+
+def _with_literature(table: Table, own: pd.DataFrame) -> pd.DataFrame:
+    """What is printed stands beside what is computed."""
+    import pandas as pd
+
+    printed = frame(literature_rows(table.name), table, extra=("parts",))
+    return pd.concat([own, printed], ignore_index=True) if len(printed) else own

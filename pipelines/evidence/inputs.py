@@ -1,15 +1,17 @@
 """What evidence is computed from: the marts of the lake at one snapshot, as frames.
 
-Only rows of people who consented to research, or whose rows are published already, come through here;
-the arithmetic is done elsewhere.
+Only rows of people who consented to research, or whose rows are published already, come through here; single
+people only of studies that a protocol asks for. The arithmetic is done elsewhere.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 import duckdb
+
+from pipelines.evidence.protocols import studies_of_people
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,38 +19,139 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Inputs:
-    """`groups`: one row per group. `members`: one per group and consenting person. `arms`: one per study,
-    arm, instrument and time point. `studies`: one per registered study. `covariates`: one per study and
-    number that describes it. `reports`: one per summary of an arm, or effect, that a study reports.
+    """Frames, one row per:
+
+    `groups`: group. `members`: group and consenting person. `online_members`: the same, of online groups,
+    with the age as stated by the last activity.
+
+    `studies`: registered study; `attributes`, `covariates`: what it was registered with; `reports`: summary
+    of an arm, or effect, that it reports.
+
+    `arms`: study, arm, scale and time point. `changes`: study, arm and scale. `recoveries`: study and arm.
+
+    `scores`: answer of a person that counts, with the age at it and what the person had done before it.
+    `person_covariates`, `person_attributes`, `costs`: what else is known of these people.
     """
 
     groups: pd.DataFrame
     members: pd.DataFrame
-    arms: pd.DataFrame
+    online_members: pd.DataFrame
     studies: pd.DataFrame
+    attributes: pd.DataFrame
     covariates: pd.DataFrame
     reports: pd.DataFrame
+    arms: pd.DataFrame
+    changes: pd.DataFrame
+    recoveries: pd.DataFrame
+    scores: pd.DataFrame
+    person_covariates: pd.DataFrame
+    person_attributes: pd.DataFrame
+    costs: pd.DataFrame
 
 
 def read_inputs(lake: duckdb.DuckDBPyConnection) -> Inputs:
     """Reads the marts, ordered, so that equal snapshots give equal tables."""
+    studies = studies_of_people()
     return Inputs(
-        groups=lake.execute("SELECT * FROM marts.fct_group_engagement ORDER BY tenant_id, group_id").df(),
-        members=lake.execute(
-            "SELECT tenant_id, group_id, count_sessions_open, count_sessions_attended, count_posts, "
-            "count_threads_started FROM marts.fct_group_membership WHERE has_research_consent "
-            "ORDER BY tenant_id, group_id, participant_id"
-        ).df(),
-        arms=lake.execute(
-            "SELECT * FROM marts.fct_study_arm_outcome "
-            "ORDER BY tenant_id, study_code, arm, instrument, instrument_version, time_point"
-        ).df(),
-        studies=lake.execute("SELECT * FROM marts.dim_study ORDER BY tenant_id, study_code").df(),
-        covariates=lake.execute(
-            "SELECT * FROM marts.dim_study_covariate ORDER BY tenant_id, study_code, covariate"
-        ).df(),
-        reports=lake.execute(
-            "SELECT * FROM marts.fct_study_report ORDER BY tenant_id, study_code, kind, arm, comparison_arm, "
-            "outcome, instrument, time_point, effect_scale"
-        ).df(),
+        **{
+            each.name: lake.execute(statement, [studies] if "?" in statement else []).df()
+            for each in fields(Inputs)
+            for statement in [_STATEMENTS[each.name]]
+        }
     )
+
+
+_SCALE = "instrument, instrument_version, scale"
+
+_STATEMENTS = {
+    "groups": "SELECT * FROM marts.fct_group_engagement ORDER BY tenant_id, group_id",
+    "members": """
+        SELECT tenant_id, group_id, participant_id, count_sessions_open, count_sessions_attended, count_posts,
+               count_threads_started
+        FROM marts.fct_group_membership WHERE has_research_consent
+        ORDER BY tenant_id, group_id, participant_id
+    """,
+    "online_members": """
+        SELECT members.tenant_id, members.data_class, members.group_id, members.participant_id, groups.format,
+               groups.moderation, members.first_joined_at, doses.last_activity_at, ages.age_band,
+               groups.last_event_at AS data_until
+        FROM marts.fct_group_membership AS members
+        JOIN marts.dim_group AS groups USING (tenant_id, group_id)
+        JOIN marts.fct_participant_dose AS doses USING (tenant_id, group_id, participant_id)
+        JOIN marts.dim_participant_age AS ages
+          ON ages.tenant_id = members.tenant_id AND ages.participant_id = members.participant_id
+          AND ages.stated_at <= doses.last_activity_at
+          AND (ages.next_stated_at IS NULL OR ages.next_stated_at > doses.last_activity_at)
+        WHERE members.has_research_consent AND groups.format <> 'in_person'
+        ORDER BY members.tenant_id, members.group_id, members.participant_id
+    """,
+    "studies": "SELECT * FROM marts.dim_study ORDER BY tenant_id, study_code",
+    "attributes": """
+        SELECT * FROM marts.dim_study_attribute ORDER BY tenant_id, study_code, attribute, attribute_value
+    """,
+    "covariates": "SELECT * FROM marts.dim_study_covariate ORDER BY tenant_id, study_code, covariate",
+    "reports": """
+        SELECT * FROM marts.fct_study_report
+        ORDER BY tenant_id, study_code, kind, arm, comparison_arm, outcome, instrument, time_point,
+                 effect_scale
+    """,
+    "arms": f"""
+        SELECT * FROM marts.fct_study_arm_outcome ORDER BY tenant_id, study_code, arm, {_SCALE}, time_point
+    """,  # noqa: S608
+    "changes": f"""
+        SELECT changes.*, reliable_change, reliable_change_basis, cut_off, cut_off_basis
+        FROM marts.fct_study_arm_change AS changes
+        JOIN marts.fct_study_change_criterion USING (tenant_id, study_code, {_SCALE})
+        ORDER BY tenant_id, study_code, arm, {_SCALE}
+    """,  # noqa: S608
+    "recoveries": "SELECT * FROM marts.fct_study_arm_recovery ORDER BY tenant_id, study_code, arm",
+    "scores": f"""
+        WITH scores AS (
+            SELECT tenant_id, data_class, study_code, participant_id, event_id, arm, group_id, {_SCALE},
+                   time_point, score, age_band, occurred_at
+            FROM marts.fct_outcome
+            WHERE is_counted AND has_research_consent AND score IS NOT NULL
+              AND study_code IN (SELECT unnest(?))
+        ), answers AS (
+            SELECT DISTINCT tenant_id, participant_id, event_id, occurred_at FROM scores
+        ), done AS (
+            -- Exposure precedes the outcome.
+            SELECT answers.tenant_id, answers.event_id,
+                   count_if(acts.kind IN ('thread_started', 'reply_posted')) AS count_posts_before,
+                   count(DISTINCT acts.session_id) FILTER (WHERE acts.kind = 'session_attended')
+                     AS count_sessions_before
+            FROM answers
+            JOIN marts.fct_participation AS acts
+              ON acts.tenant_id = answers.tenant_id AND acts.participant_id = answers.participant_id
+              AND acts.occurred_at < answers.occurred_at
+            WHERE acts.kind IN ('thread_started', 'reply_posted', 'session_attended')
+            GROUP BY answers.tenant_id, answers.event_id
+        )
+        SELECT scores.*, coalesce(count_posts_before, 0) AS count_posts_before,
+               coalesce(count_sessions_before, 0) AS count_sessions_before
+        FROM scores LEFT JOIN done USING (tenant_id, event_id)
+        ORDER BY tenant_id, study_code, participant_id, {_SCALE}, time_point
+    """,  # noqa: S608
+    "person_covariates": """
+        SELECT tenant_id, study_code, participant_id, covariate, covariate_value
+        FROM marts.dim_participant_covariate
+        WHERE has_research_consent AND study_code IN (SELECT unnest(?))
+        ORDER BY tenant_id, study_code, participant_id, covariate
+    """,
+    "person_attributes": """
+        SELECT tenant_id, participant_id, gender, employment, education, marital_status
+        FROM marts.dim_participant
+        WHERE has_research_consent AND participant_id IN (
+            SELECT participant_id FROM marts.fct_outcome WHERE study_code IN (SELECT unnest(?))
+        )
+        ORDER BY tenant_id, participant_id
+    """,
+    "costs": """
+        SELECT tenant_id, study_code, arm, participant_id, cost_currency, sum(cost_amount) AS cost_amount
+        FROM marts.fct_cost
+        WHERE has_research_consent AND arm IS NOT NULL AND study_code IN (SELECT unnest(?))
+        GROUP BY ALL
+        ORDER BY tenant_id, study_code, arm, cost_currency, participant_id
+    """,
+}
+"""By frame. `?`: codes of the studies that protocols ask of."""

@@ -91,7 +91,7 @@ class Figure(BaseModel):
         return self
 
 
-def literature_rows(system: System) -> list[dict[str, Any]]:
+def literature_rows(system: str) -> list[dict[str, Any]]:
     """Rows of one system's table, without `release_id` and what follows from the release.
 
     With `part`, `k` and `parts` beside the columns that all tables have. They are published already:
@@ -100,7 +100,7 @@ def literature_rows(system: System) -> list[dict[str, Any]]:
     return [_row(each) for each in figures() if each.system == system]
 
 
-def literature_studies(system: System) -> list[str]:
+def literature_studies(system: str) -> list[str]:
     """Codes of the studies of these rows, as `lyons-2021`. They have no protocol. Raises WrongLiterature."""
     return sorted({each.study for each in figures() if each.system == system})
 

@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from datetime import date
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal, Self, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
+from pipelines.evidence.estimates import CI_LEVEL
 from pipelines.evidence.pooling import Conventions
 
 FOLDER = Path(__file__).parent / "protocols"
@@ -28,6 +29,9 @@ Scale = Literal[
     "hedges_g", "mean_difference", "log_risk_ratio", "log_odds_ratio", "fisher_z", "logit_proportion"
 ]
 Direction = Literal["lower_is_better", "higher_is_better"]
+Modality = Literal["online_forum", "chat", "video", "virtual_reality"]
+AgeBand = Literal["under_12", "12_15", "16_17", "18_25", "26_34", "35_49", "50_64", "65_and_over"]
+ATTRIBUTES = ("gender", "employment", "education", "marital_status")
 
 
 class WrongProtocol(ValueError):
@@ -39,13 +43,54 @@ class _Part(BaseModel):
 
 
 class Outcome(_Part):
-    """What is measured, with what, and when."""
+    """What is measured, with what, and when: the baseline first. `times` puts time points on an axis."""
 
     outcome: str
     instrument: str
     instrument_version: str
+    scale: str = "total"
     direction: Direction
-    time_points: tuple[str, ...]
+    time_points: tuple[str, ...] = Field(min_length=1)
+    times: dict[str, float] = {}
+    """In a unit of the protocol's own, as months. Models of all time points need them."""
+
+    @model_validator(mode="after")
+    def _times_are_of_time_points(self) -> Outcome:
+        for each in self.times:
+            if each not in self.time_points[1:]:
+                raise ValueError(f"times: {each} is no time point after the baseline")
+        return self
+
+
+class Margin(_Part):
+    """How much worse, or different, would still do, in the outcome's unit. Dated before the data."""
+
+    value: float = Field(gt=0)
+    dated: date
+    justification: str
+
+
+class Covariate(_Part):
+    """What is adjusted for: a covariate of the study, an attribute of the person, or a score.
+
+    Without `numeric` each value but the first, in the order of the alphabet, has a column of its own.
+    """
+
+    covariate: str
+    source: Literal["covariate", "attribute", "score"] = "covariate"
+    numeric: bool = False
+    instrument: str = ""
+    instrument_version: str = ""
+    scale: str = "total"
+    time_point: str = ""
+
+    @model_validator(mode="after")
+    def _names_its_source(self) -> Covariate:
+        if self.source == "attribute" and self.covariate not in ATTRIBUTES:
+            raise ValueError(f"{self.covariate} is none of the attributes {', '.join(ATTRIBUTES)}")
+        if (self.source == "score") != bool(self.instrument and self.instrument_version and self.time_point):
+            raise ValueError("a score, and nothing else, has instrument, instrument_version and time_point")
+        return self
 
 
 class PooledOutcome(_Part):
@@ -102,18 +147,113 @@ class Engagement(Study):
     system: Literal["group_engagement"]
 
 
-class Comparison(Study):
-    """One study. `arms` maps codes to words; a contrast is an arm minus the reference arm."""
+class Arms(_Part):
+    """What a comparison of arms has in common. Contrasts are an arm minus the reference arm."""
 
-    system: Literal["controlled_comparison"]
     arms: dict[str, str]
+    """What each code means."""
     reference_arm: str
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[Outcome, ...] = Field(min_length=1)
+    covariates: tuple[Covariate, ...] = ()
+    multiplicity: Literal["none", "Bonferroni"] = "none"
+    """Whether contrasts have intervals for all outcomes and time points together."""
 
     @model_validator(mode="after")
-    def _reference_is_an_arm(self) -> Comparison:
+    def _reference_is_an_arm(self) -> Self:
         if self.reference_arm not in self.arms:
             raise ValueError(f"reference_arm {self.reference_arm} is none of {', '.join(self.arms)}")
+        return self
+
+    @property
+    def level(self) -> float:
+        """Of the interval of a contrast."""
+        others = (len(self.arms) - 1) * sum(max(1, len(each.time_points) - 1) for each in self.outcomes)
+        return CI_LEVEL if self.multiplicity == "none" else 1 - (1 - CI_LEVEL) / max(1, others)
+
+
+class Comparison(Study, Arms):
+    """One study of arms over time. `deltas`: how much worse, in points, missing outcomes may be than those of
+    people who are alike."""
+
+    system: Literal["carers_controlled"]
+    estimand: str
+    moderators: tuple[str, ...] = ()
+    """Covariates that may change how far apart the arms are."""
+    deltas: tuple[float, ...] = ()
+
+    @model_validator(mode="after")
+    def _moderators_are_covariates(self) -> Comparison:
+        known = [each.covariate for each in self.covariates]
+        for each in self.moderators:
+            if each not in known:
+                raise ValueError(f"moderator {each} is no covariate of the protocol")
+        return self
+
+
+class MemberArms(Arms):
+    """Members of a group against people who are none, and against professional treatment.
+
+    `reference_arm` holds those who are no members.
+    """
+
+    members_arm: str
+    professional_arm: str | None = None
+    margins: dict[str, Margin] = {}
+    """Against professional treatment, by outcome."""
+    per_protocol_sessions: int = Field(default=2, ge=1)
+    """Members who attended fewer are left out of the analysis per protocol."""
+
+    @model_validator(mode="after")
+    def _are_arms(self) -> MemberArms:
+        for name in ("members_arm", "professional_arm"):
+            arm = getattr(self, name)
+            if arm is not None and (arm not in self.arms or arm == self.reference_arm):
+                raise ValueError(f"{name} {arm} is none of the other arms {', '.join(self.arms)}")
+        known = [each.outcome for each in self.outcomes]
+        for each in self.margins:
+            if each not in known or self.professional_arm is None:
+                raise ValueError(f"margin of {each}: no such outcome, or no professional_arm")
+        return self
+
+
+class MutualHelp(Study):
+    """Counts of studies, members compared, or both."""
+
+    system: Literal["mutual_help"]
+    estimand: str | None = None
+    counting: StudyCounting | None = None
+    members: MemberArms | None = None
+
+    @model_validator(mode="after")
+    def _asks_for_something(self) -> MutualHelp:
+        if self.counting is None and self.members is None:
+            raise ValueError("counting or members: one of both")
+        return self
+
+
+class YoungMembers(_Part):
+    """Members of online groups who were in one of the bands when they answered."""
+
+    ages: tuple[AgeBand, ...] = ("12_15", "16_17", "18_25")
+    modalities: tuple[Modality, ...] = ("online_forum", "chat", "virtual_reality")
+    outcomes: tuple[Outcome, ...] = Field(min_length=1)
+    reference_arm: str | None = None
+    """People of these ages who are in no such group. None: change is told, and compared with nothing."""
+    retention_days: tuple[int, ...] = (30, 90)
+
+
+class YouthOnline(Study):
+    """Counts of studies, change of young members of online groups, or both."""
+
+    system: Literal["youth_online_peer_support"]
+    estimand: str | None = None
+    counting: StudyCounting | None = None
+    members: YoungMembers | None = None
+
+    @model_validator(mode="after")
+    def _asks_for_something(self) -> YouthOnline:
+        if self.counting is None and self.members is None:
+            raise ValueError("counting or members: one of both")
         return self
 
 
@@ -135,8 +275,10 @@ class Pooling(Study):
     """`publication_year`, or codes of numbers that studies were registered with."""
 
 
-Protocol = Annotated[Engagement | Comparison | Pooling, Field(discriminator="system")]
-Kind = TypeVar("Kind", Engagement, Comparison, Pooling)
+Protocol = Annotated[
+    Engagement | Comparison | MutualHelp | Pooling | YouthOnline, Field(discriminator="system")
+]
+Kind = TypeVar("Kind", Engagement, Comparison, MutualHelp, Pooling, YouthOnline)
 _PROTOCOL: TypeAdapter[Protocol] = TypeAdapter(Protocol)
 
 
@@ -148,6 +290,11 @@ def protocols(kind: type[Kind]) -> tuple[Kind, ...]:
 def studies_of(system: str) -> list[str]:
     """Names of the studies that one system's table may have rows of. Raises WrongProtocol."""
     return [each.study for each in _all() if each.system == system]
+
+
+def studies_of_people() -> list[str]:
+    """Names of the studies of which single people are looked at. Raises WrongProtocol."""
+    return [each.study for each in _all() if isinstance(each, Comparison | MutualHelp | YouthOnline)]
 
 
 def read_protocol(path: Path) -> Protocol:

@@ -50,6 +50,9 @@ HEAD = (
     Column("source_kind", "text", "own: computed here from events. literature: as printed in a publication."),
     Column("release_id", "bigint", "Release that brought the row. See evidence.releases."),
     Column("population", "text", "Whom the estimate is about."),
+    Column(
+        "estimand", "text", "What is estimated, as the protocol has it. NULL: a description, or as printed."
+    ),
 )
 
 ESTIMATE = (
@@ -96,22 +99,47 @@ GROUP_ENGAGEMENT = Table(
     key=("tenant", "study", "group_id", "estimate_name"),
 )
 
-CONTROLLED_COMPARISON = Table(
-    name="controlled_comparison",
-    description="Scores of a study's arms at each time point, and each arm against the reference arm.",
-    columns=(
-        *HEAD,
-        Column("arm", "text", "Code of the arm."),
-        Column("reference_arm", "text", "Arm that it is compared with. NULL: no comparison."),
-        Column("time_point", "text", "Planned time point."),
-        *ESTIMATE,
-        Column("n_arm", "bigint", "People of the arm with a value. NULL: suppressed."),
-        Column(
-            "n_reference", "bigint", "People of the reference arm with a value. NULL: none or suppressed."
+
+def _of_people(name: str, description: str) -> Table:
+    """A table about the outcomes of people, in arms or strata, at time points."""
+    return Table(
+        name,
+        description,
+        (
+            *HEAD,
+            Column("arm", "text", "Code of the arm. NULL: of no arm."),
+            Column("reference_arm", "text", "Arm that it is compared with. NULL: no comparison."),
+            Column("instrument_scale", "text", "Which score of the questionnaire: total, or a subscale."),
+            Column("time_point", "text", "Planned time point. NULL: of several, or of none."),
+            Column("part", "text", "What the row is about: a term, a stratum, studies. NULL: all of it."),
+            *ESTIMATE,
+            Column("n_arm", "bigint", "People of the arm in the estimate. NULL: none or suppressed."),
+            Column(
+                "n_reference", "bigint", "People of the reference arm in it. NULL: none or suppressed."
+            ),
+            Column("k", "bigint", "Studies that the estimate rests on. NULL: it rests on people."),
+            *TAIL,
         ),
-        *TAIL,
-    ),
-    key=("tenant", "study", "arm", "instrument", "time_point", "estimate_name"),
+        (
+            "tenant", "study", "outcome", "instrument", "instrument_scale", "arm", "reference_arm",
+            "time_point", "estimate_name", "part",
+        ),
+    )  # fmt: skip
+
+
+YOUTH_ONLINE_PEER_SUPPORT = _of_people(
+    "youth_online_peer_support",
+    "Young members of online groups: studies of them, their change, dose and retention by kind of group.",
+)
+
+MUTUAL_HELP = _of_people(
+    "mutual_help",
+    "Members of mutual-help groups against people who are none and against professional treatment.",
+)
+
+CARERS_CONTROLLED = _of_people(
+    "carers_controlled",
+    "Arms of a study over time: at each time point, with covariates, and over all time points by models.",
 )
 
 GROUP_PEER_SUPPORT_META = Table(
@@ -130,20 +158,29 @@ GROUP_PEER_SUPPORT_META = Table(
     key=("tenant", "study", "outcome", "estimate_name", "part"),
 )
 
-TABLES = {table.name: table for table in (GROUP_ENGAGEMENT, CONTROLLED_COMPARISON, GROUP_PEER_SUPPORT_META)}
+TABLES = {
+    table.name: table
+    for table in (
+        GROUP_ENGAGEMENT,
+        YOUTH_ONLINE_PEER_SUPPORT,
+        MUTUAL_HELP,
+        GROUP_PEER_SUPPORT_META,
+        CARERS_CONTROLLED,
+    )
+}
 """The published tables by name."""
 
 NO_ANYTIME = "anytime-valid interval not available"
 
 
-def estimate_columns(estimate: Estimate) -> dict[str, Any]:
-    """The columns of a row that come from an estimate."""
+def estimate_columns(estimate: Estimate, level: float = CI_LEVEL) -> dict[str, Any]:
+    """The columns of a row that come from an estimate, whose interval has this level."""
     return {
         "estimate": estimate.estimate,
         "se": estimate.se,
         "ci_low": estimate.ci_low,
         "ci_high": estimate.ci_high,
-        "ci_level": None if estimate.ci_low is None else CI_LEVEL,
+        "ci_level": None if estimate.ci_low is None else level,
         "not_estimated_reason": estimate.reason,
         "anytime_low": None,
         "anytime_high": None,

@@ -18,6 +18,9 @@ THRESHOLDS = {"live": 10, "public": 1, "synthetic": 1}
 LITERATURE = "literature"
 """Where rows come from that are published already: they tell nothing that is not known."""
 
+STUDIES = "studies"
+"""The unit of rows that count registered studies: they tell of no person."""
+
 SHOWN = {"suppressed": False, "suppression_reason": None}
 
 REASON = "fewer than {threshold} people"
@@ -65,7 +68,7 @@ def control(candidate: pd.DataFrame) -> pd.DataFrame:
 
 
 def _controlled(row: dict[Any, Any]) -> dict[Any, Any]:
-    if row["source_kind"] == LITERATURE:
+    if row["source_kind"] == LITERATURE or row["denominator_unit"] == STUDIES:
         return row | SHOWN
     threshold = threshold_of(row["data_class"])
     # A number that is not told is as good as small.

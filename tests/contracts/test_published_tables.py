@@ -34,7 +34,7 @@ def test_every_published_column_is_documented(table: Table) -> None:
 
 
 def test_a_contrast_tells_the_size_of_each_arm() -> None:
-    names = {column.name for column in TABLES["controlled_comparison"].columns}
+    names = {column.name for column in TABLES["carers_controlled"].columns}
     assert names >= {"n_arm", "n_reference"}
 
 

@@ -53,7 +53,7 @@ def test_the_graph_goes_from_services_to_the_release(page: Page) -> None:
     for group in groups:
         expect(page.get_by_text(group, exact=True).first).to_be_visible()
     page.goto("/locations/pipelines/asset-groups/evidence")
-    expect(page.get_by_text("controlled_comparison", exact=True).first).to_be_visible()
+    expect(page.get_by_text("carers_controlled", exact=True).first).to_be_visible()
     expect(page.get_by_text("dim_study", exact=True).first).to_be_visible()
 
 

@@ -52,7 +52,7 @@ def test_the_trial_equals_an_independent_computation(built: Partners) -> None:
         (arm, time_point, name): (estimate, low, high)
         for arm, time_point, name, estimate, low, high in published_rows(
             "SELECT arm, time_point, estimate_name, estimate, ci_low, ci_high "
-            "FROM evidence.controlled_comparison WHERE tenant = 'beat-the-blues'"
+            "FROM evidence.carers_controlled WHERE tenant = 'beat-the-blues'"
         )
     }
     for time_point, column in WAVES.items():
@@ -123,7 +123,7 @@ def test_what_the_demo_prints(built: Partners) -> None:
 
 
 def test_every_row_names_its_class_and_synthetic_rows_say_so(built: Partners) -> None:
-    for table in ("group_engagement", "controlled_comparison"):
+    for table in ("group_engagement", "carers_controlled"):
         rows = published_rows(f"SELECT DISTINCT tenant, data_class FROM evidence.{table}")
         classes = dict(rows)
         assert len(classes) == len(rows)
@@ -249,7 +249,7 @@ def test_after_down_and_up_what_is_new_comes_in_by_the_sensor_and_no_other_figur
 def _figures(*, but: str) -> list[tuple[Any, ...]]:
     """Everything that is published of other tenants."""
     rows = []
-    for table, also in (("group_engagement", "group_id"), ("controlled_comparison", "arm || time_point")):
+    for table, also in (("group_engagement", "group_id"), ("carers_controlled", "arm || time_point")):
         rows += published_rows(
             f"SELECT '{table}', tenant, study, {also}, estimate_name, n, "
             f"to_char(estimate, '9.99999999999EEEE'), to_char(ci_low, '9.99999999999EEEE') "

@@ -447,7 +447,7 @@ class TestFirstBuild:
     ) -> None:
         arms = _scores_in_csv(BTHEB_WAVES[time_point][0])
         rows = warehouse.published(
-            "SELECT * FROM evidence.controlled_comparison WHERE tenant = 'trial' AND time_point = %s",
+            "SELECT * FROM evidence.carers_controlled WHERE tenant = 'trial' AND time_point = %s",
             time_point,
         )
         found = {(row["arm"], row["estimate_name"]): row for row in rows}
@@ -584,7 +584,7 @@ class TestSecondBuild:
         releases = warehouse.published("SELECT * FROM evidence.releases ORDER BY release_id")
         assert [each["release_id"] for each in releases] == [1, 2]
         assert releases[0] == {**second.release, "is_shown": False}
-        shown = warehouse.published("SELECT DISTINCT release_id FROM evidence.controlled_comparison")
+        shown = warehouse.published("SELECT DISTINCT release_id FROM evidence.carers_controlled")
         assert shown == [{"release_id": 2}]
         owner = warehouse.postgres
         old = rows_for(owner, owner.user, owner.password, "SELECT count(*) FROM release_1.group_engagement")
@@ -1224,7 +1224,7 @@ class TestReaders:
         postgres, tables = warehouse.postgres, [*TABLES.values()]
         newest = newest_release(warehouse)
         with closing(warehouse.analyst()) as reader, reader.cursor() as cursor, ThreadPoolExecutor(1) as pool:
-            cursor.execute("SELECT count(*) FROM evidence.controlled_comparison")
+            cursor.execute("SELECT count(*) FROM evidence.carers_controlled")
             with monkeypatch.context() as patch, pytest.raises(StillRead):
                 patch.setattr(releasing, "LOCK_SECONDS", 0.1)
                 publish(postgres, tables, newest)

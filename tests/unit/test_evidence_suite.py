@@ -8,19 +8,19 @@ import pandas as pd
 import pytest
 
 from pipelines.builds.evidence import suite_of
-from pipelines.evidence.rows import CONTROLLED_COMPARISON, GROUP_ENGAGEMENT
+from pipelines.evidence.rows import CARERS_CONTROLLED, GROUP_ENGAGEMENT
 from pipelines.quality.expectations import check
 from pipelines.quality.rules import BLOCK
 from pipelines.quality.suites.evidence import USUAL, against_published
 
-SUITE = suite_of(CONTROLLED_COMPARISON)
+SUITE = suite_of(CARERS_CONTROLLED)
 KEY = GROUP_ENGAGEMENT.key
 
 
 def row(**changes: Any) -> dict[str, Any]:
     """A mean difference of two arms of a randomised trial."""
     return dict.fromkeys(SUITE.columns) | {
-        "system": "controlled_comparison", "study": "beat-the-blues", "protocol_version": "1",
+        "system": "carers_controlled", "study": "beat-the-blues", "protocol_version": "1",
         "post_hoc": True, "tenant": "t", "data_class": "public", "source_kind": "own", "release_id": 1,
         "population": "people", "estimate_name": "mean_difference", "arm": "a", "reference_arm": "b",
         "contrast": "a − b: difference between arms as randomised", "estimate": 1.0, "ci_low": 0.5,

@@ -1,4 +1,4 @@
-"""The two evidence tables from frames made by hand."""
+"""Evidence tables from frames made by hand, and protocols."""
 
 from __future__ import annotations
 
@@ -11,37 +11,22 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from pipelines.evidence.controlled_comparison import controlled_comparison
+from pipelines.evidence.carers_controlled import carers_controlled
 from pipelines.evidence.group_engagement import group_engagement
-from pipelines.evidence.inputs import Inputs
 from pipelines.evidence.pooling import Conventions
 from pipelines.evidence.protocols import (
     Comparison,
     Engagement,
+    Outcome,
     Pooling,
     WrongProtocol,
     protocols,
     read_protocol,
 )
-from pipelines.evidence.rows import CONTROLLED_COMPARISON, GROUP_ENGAGEMENT
+from pipelines.evidence.rows import CARERS_CONTROLLED, GROUP_ENGAGEMENT
+from tests.fakes.inputs import inputs
 
 MOMENT = pd.Timestamp(datetime(2026, 3, 1, tzinfo=UTC))
-
-
-def inputs(**frames: list[dict[str, Any]]) -> Inputs:
-    """Inputs of these rows; a frame that is not given has columns and no rows."""
-    columns = {
-        "groups": ["tenant_id", "group_id", "count_members"],
-        "members": ["tenant_id", "group_id", "count_sessions_open"],
-        "arms": ["tenant_id", "study_code", "arm"],
-        "studies": ["tenant_id", "study_code", "design"],
-        "covariates": ["tenant_id", "study_code"],
-        "reports": ["tenant_id", "study_code"],
-    }
-    return Inputs(
-        **{name: pd.DataFrame(frames.get(name, []), columns=None if name in frames else names)
-           for name, names in columns.items()}
-    )  # fmt: skip
 
 
 def group(**counts: int) -> dict[str, Any]:
@@ -121,6 +106,7 @@ def arm(name: str, n: int, mean: float, sd: float, **changes: Any) -> dict[str, 
         "arm": name,
         "instrument": "bdi-ii",
         "instrument_version": "1",
+        "scale": "total",
         "time_point": "baseline",
         "count_allocated": n + 4,
         "count_consented": n + 2,
@@ -133,13 +119,13 @@ def arm(name: str, n: int, mean: float, sd: float, **changes: Any) -> dict[str, 
     } | changes
 
 
-class TestControlledComparison:
+class TestCarersControlled:
     def rows(self, design: str | None = "randomised", **changes: Any) -> pd.DataFrame:
         studies = [{"tenant_id": "t", "study_code": "beat-the-blues", "design": design}]
         arms = [arm("btheb", 12, 14.0, 3.0, **changes), arm("tau", 9, 11.0, 4.0)]
         if design is None:
-            return controlled_comparison(inputs(arms=arms))
-        return controlled_comparison(inputs(arms=arms, studies=studies))
+            return carers_controlled(inputs(arms=arms))
+        return carers_controlled(inputs(arms=arms, studies=studies))
 
     def test_each_arm_and_the_contrast_at_each_time_point(self) -> None:
         found = self.rows()
@@ -179,9 +165,9 @@ class TestControlledComparison:
         assert "associated with" in contrast["contrast"]
 
     def test_no_arms_give_an_empty_table_with_all_columns(self) -> None:
-        rows = controlled_comparison(inputs())
+        rows = carers_controlled(inputs())
         assert len(rows) == 0
-        assert {column.name for column in CONTROLLED_COMPARISON.columns} <= set(rows.columns)
+        assert {column.name for column in CARERS_CONTROLLED.columns} <= set(rows.columns)
 
 
 GUIDE = Path(__file__).parents[2] / "docs" / "protocols.md"
@@ -219,9 +205,10 @@ class TestProtocols:
     def test_the_reference_must_be_an_arm(self) -> None:
         with pytest.raises(ValueError, match="reference_arm c is none of a, b"):
             Comparison(
-                study="s", system="controlled_comparison", version="1", dated=date(2026, 1, 1),
+                study="s", system="carers_controlled", estimand="", version="1", dated=date(2026, 1, 1),
                 population="", design="randomised", arms={"a": "", "b": ""}, reference_arm="c",
-                outcomes=(),
+                outcomes=(Outcome(outcome="o", instrument="phq-9", instrument_version="1",
+                                  direction="lower_is_better", time_points=("baseline",)),),
             )  # fmt: skip
 
     @pytest.mark.parametrize(

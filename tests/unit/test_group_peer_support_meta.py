@@ -14,11 +14,11 @@ from infra.demo import bcg_trials
 from pipelines.builds.evidence import suite_of
 from pipelines.evidence import group_peer_support_meta as module
 from pipelines.evidence.group_peer_support_meta import group_peer_support_meta
-from pipelines.evidence.inputs import Inputs
 from pipelines.evidence.protocols import Pooling, protocols
 from pipelines.evidence.rows import GROUP_PEER_SUPPORT_META
 from pipelines.publication.disclosure import control
 from pipelines.quality.expectations import check
+from tests.fakes.inputs import inputs
 
 AT = pd.Timestamp(datetime(2026, 3, 1, tzinfo=UTC))
 (BCG,) = (each for each in protocols(Pooling) if each.study == bcg_trials.STUDY)
@@ -71,10 +71,7 @@ def pooled_of(
 def table(
     reports: list[dict[str, Any]], studies: list[dict[str, Any]], covariates: Sequence[dict[str, Any]] = ()
 ) -> pd.DataFrame:
-    names = ("groups", "members", "arms")
-    empty = {name: pd.DataFrame() for name in names}
-    found = Inputs(
-        **empty,
+    found = inputs(
         covariates=pd.DataFrame(
             covariates, columns=["tenant_id", "study_code", "covariate", "covariate_value"]
         ),

@@ -23,6 +23,9 @@ GOOD: dict[str, dict[str, Any]] = {
     "dim_study": {"study_code": "s"},
     "dim_study_attribute": {"study_code": "s", "attribute": "modality", "attribute_value": "forum"},
     "dim_study_covariate": {"study_code": "s", "covariate": "mean_age", "covariate_value": 41.5},
+    "dim_participant_age": {
+        "participant_id": "p", "has_research_consent": False, "age_band": "18_25", "stated_at": "2026-01-01",
+    },
     "dim_participant_covariate": {
         "study_code": "s", "participant_id": "p", "has_research_consent": False, "covariate": "drug",
         "covariate_value": "yes",
@@ -84,6 +87,7 @@ BROKEN: list[tuple[str, str, dict[str, Any]]] = [
     ("fct_outcome", "score_has_a_source", {"score": None, "scoring": None}),
     ("fct_outcome", "parts_fit_their_wholes", {"time_point": None}),
     ("fct_outcome", "study_is_known", {"study_code": "another"}),
+    ("dim_participant_age", "times_are_in_order", {"next_stated_at": "2025-01-01"}),
     ("dim_participant_covariate", "consent_is_that_of_the_person", {"has_research_consent": True}),
     ("fct_cost", "amount_is_a_number", {"cost_amount": -1.0}),
     ("fct_outcome_change", "parts_fit_their_wholes", {"improvement": 4.0}),

@@ -6,6 +6,7 @@
 -- depends_on: {{ ref('dim_instrument_band') }}
 -- depends_on: {{ ref('dim_instrument_item') }}
 -- depends_on: {{ ref('dim_participant') }}
+-- depends_on: {{ ref('dim_participant_age') }}
 -- depends_on: {{ ref('dim_participant_covariate') }}
 -- depends_on: {{ ref('dim_study') }}
 -- depends_on: {{ ref('dim_study_attribute') }}

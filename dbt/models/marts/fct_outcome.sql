@@ -44,7 +44,7 @@ left join {{ ref('int_arms_allocated') }} as arms
     and scored.participant_id = arms.participant_id
     and scored.study_code = arms.study_code
 -- Age when it was answered, as last stated by then.
-left join {{ ref('int_ages_stated') }} as ages
+left join {{ ref('dim_participant_age') }} as ages
     on scored.tenant_id = ages.tenant_id
     and scored.participant_id = ages.participant_id
     and scored.occurred_at >= ages.stated_at

@@ -16,10 +16,12 @@ from pipelines.defs.automation.conditions import WHEN_MOVED
 from pipelines.defs.evidence.plots import plot_of
 from pipelines.defs.resources import Database, Lake
 from pipelines.evidence.rows import (
-    CONTROLLED_COMPARISON,
+    CARERS_CONTROLLED,
     GROUP_ENGAGEMENT,
     GROUP_PEER_SUPPORT_META,
+    MUTUAL_HELP,
     TABLES,
+    YOUTH_ONLINE_PEER_SUPPORT,
     Table,
 )
 from pipelines.quality.expectations import RuleResult
@@ -27,9 +29,34 @@ from pipelines.quality.rules import BLOCK
 
 GROUP = "evidence"
 
+_ARMS = (
+    "fct_study_arm_outcome",
+    "fct_study_arm_change",
+    "fct_study_change_criterion",
+    "fct_study_arm_recovery",
+    "fct_outcome",
+    "fct_participation",
+    "dim_participant",
+    "dim_participant_covariate",
+    "fct_group_membership",
+    "fct_cost",
+    "dim_study",
+)
+
 MARTS = {
     GROUP_ENGAGEMENT.name: ("fct_group_engagement", "fct_group_membership"),
-    CONTROLLED_COMPARISON.name: ("fct_study_arm_outcome", "dim_study"),
+    YOUTH_ONLINE_PEER_SUPPORT.name: (
+        "fct_outcome",
+        "fct_participation",
+        "fct_participant_dose",
+        "dim_participant_age",
+        "dim_group",
+        "fct_group_membership",
+        "dim_study",
+        "dim_study_attribute",
+    ),
+    MUTUAL_HELP.name: (*_ARMS, "dim_study_attribute"),
+    CARERS_CONTROLLED.name: _ARMS,
     GROUP_PEER_SUPPORT_META.name: ("fct_study_report", "dim_study", "dim_study_covariate"),
 }
 """What each table is computed from."""

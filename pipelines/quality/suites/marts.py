@@ -212,6 +212,12 @@ MARTS: Mapping[str, Mart] = {
         ),
         mart("dim_study_attribute", parents=(STUDY,)),
         mart(
+            "dim_participant_age",
+            _in_order("stated_at < next_stated_at"),
+            _CONSENT,
+            parents=(PERSON,),
+        ),
+        mart(
             "dim_participant_covariate",
             _CONSENT,
             parents=(PERSON, STUDY),

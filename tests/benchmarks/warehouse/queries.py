@@ -107,7 +107,7 @@ def questions(lake: OwnLake) -> list[Question]:
     published = {
         "a study's comparison": (
             "SELECT arm, time_point, estimate_name, estimate, ci_low, ci_high, n "
-            f"FROM evidence.controlled_comparison WHERE study = '{STUDY}' ORDER BY tenant, time_point, arm"
+            f"FROM evidence.carers_controlled WHERE study = '{STUDY}' ORDER BY tenant, time_point, arm"
         ),
         "groups with the best attendance": (
             "SELECT group_id, estimate, ci_low, ci_high, n FROM evidence.group_engagement "

@@ -1,0 +1,37 @@
+"""Inputs of evidence from rows made by hand: a frame that is not given has its columns and no rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from pipelines.evidence.inputs import Inputs
+
+COLUMNS = {
+    "groups": "tenant_id group_id count_members",
+    "members": "tenant_id group_id participant_id count_sessions_open count_sessions_attended",
+    "online_members": "tenant_id group_id participant_id format moderation first_joined_at last_activity_at "
+    "age_band data_until",
+    "studies": "tenant_id data_class study_code design result risk_of_bias doi registered_at",
+    "attributes": "tenant_id study_code attribute attribute_value",
+    "covariates": "tenant_id study_code",
+    "reports": "tenant_id study_code",
+    "arms": "tenant_id study_code arm",
+    "changes": "tenant_id study_code arm instrument instrument_version scale",
+    "recoveries": "tenant_id study_code arm",
+    "scores": "tenant_id data_class study_code participant_id event_id arm group_id instrument "
+    "instrument_version scale time_point score age_band occurred_at count_posts_before count_sessions_before",
+    "person_covariates": "tenant_id study_code participant_id covariate covariate_value",
+    "person_attributes": "tenant_id participant_id gender employment education marital_status",
+    "costs": "tenant_id study_code arm participant_id cost_currency cost_amount",
+}
+
+
+def inputs(**frames: list[dict[str, Any]] | pd.DataFrame) -> Inputs:
+    return Inputs(
+        **{
+            name: pd.DataFrame(frames[name]) if name in frames else pd.DataFrame(columns=columns.split())
+            for name, columns in COLUMNS.items()
+        }
+    )
