@@ -41,7 +41,8 @@ FEW = 40
 """Fewer people than this are few: a correction is the default, and the method warns."""
 
 _POWERS: dict[Correction, float] = {"none": 0.0, "Kauermann-Carroll": -0.5, "Mancl-DeRouen": -1.0}
-_MAX_STEPS, _CLOSE = 200, 1e-10
+_MAX_STEPS, _FREE_STEPS = 200, 10
+_CLOSE, _NEAR = 1e-10, 1e-6
 
 
 @dataclass(frozen=True)
@@ -95,20 +96,24 @@ def _solve(y: Floats, x: Floats, clusters: Clusters, correlation: float) -> Solv
 
 
 def _iterate(y: Floats, x: Floats, clusters: Clusters) -> float | str:
-    """The correlation of the residuals that it leads to itself; or why there is none."""
-    correlation = 0.0
-    lowest = -1 / (int(clusters.sizes.max()) - 1)
-    for _ in range(_MAX_STEPS):
-        solved = _solve(y, x, clusters, correlation)
-        residuals = y - x @ solved.beta
+    """The correlation that is the moment of its own residuals; or why there is none.
+
+    Steps that would leave the possible ones go half of the way there; after some, all go half of their way,
+    as otherwise a few people may swing between two values.
+    """
+    lowest, highest = -1 / (int(clusters.sizes.max()) - 1), 1.0
+    correlation, step = 0.0, 0
+    while step < _MAX_STEPS and lowest + _NEAR < correlation < highest - _NEAR:
+        residuals = y - x @ _solve(y, x, clusters, correlation).beta
         if np.linalg.norm(residuals) <= 1e-12 * np.linalg.norm(y):
             return 0.0
-        before, correlation = correlation, _moment(residuals, clusters, x.shape[1])
-        if not lowest < correlation < 1:
-            return f"the working correlation would be {correlation:.2f}, which none can be"
-        if abs(correlation - before) < _CLOSE:
+        moment = _moment(residuals, clusters, x.shape[1])
+        if abs(moment - correlation) < _CLOSE:
             return correlation
-    return "the working correlation does not settle"
+        aim = min(max(moment, lowest), highest)
+        correlation = aim if aim == moment and step < _FREE_STEPS else (aim + correlation) / 2
+        step += 1
+    return "the working correlation does not settle among those that can be"
 
 
 def _moment(residuals: Floats, clusters: Clusters, p: int) -> float:

@@ -190,8 +190,10 @@ def _interval(clusters: Labels | None) -> str:
 
 def _climb(y: Floats, z: Floats) -> Floats | None:
     """Coefficients of the highest likelihood; None: it has no top within the steps that any data need."""
-    beta = np.zeros(z.shape[1])
+    beta, side = np.zeros(z.shape[1]), 2 * y - 1
     for _ in range(_MAX_STEPS):
+        if (side * (z @ beta) > 0).all():  # all are told apart: more of the same is ever better
+            return None
         probabilities = _expit(z @ beta)
         information = _information(z, probabilities)
         if np.linalg.cond(information) > 1e12:
