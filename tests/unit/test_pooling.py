@@ -1,21 +1,19 @@
-"""Meta-analysis against published digits, independent code, laws that hold for all input, and too little."""
+"""Meta-analysis against published digits, laws that hold for all input, and too little.
+
+That it agrees with independent code stands in test_agreement_pooling.
+"""
 
 from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
-import statsmodels.api as sm
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import optimize, stats
-from statsmodels.stats.meta_analysis import combine_effects
 
 from pipelines.evidence.effects import Counts, log_risk_ratio
 from pipelines.evidence.pooling import (
@@ -30,10 +28,7 @@ from pipelines.evidence.pooling import (
     regress,
 )
 
-Floats = npt.NDArray[np.float64]
-
 BCG = Path(__file__).parents[2] / "infra" / "demo" / "data" / "bcg.csv"
-CASES = 200
 INTERVALS: tuple[Interval, ...] = ("Hartung-Knapp", "Hartung-Knapp, at least Wald", "Wald")
 ESTIMATORS: tuple[Estimator, ...] = ("fixed", "DL", "REML", "PM")
 
@@ -52,15 +47,6 @@ def bcg() -> tuple[list[float], list[float], list[dict[str, str]]]:
         for row in rows
     ]
     return [each.effect or 0 for each in found], [each.variance or 0 for each in found], rows
-
-
-def random_studies(seed: int) -> Iterator[tuple[Floats, Floats]]:
-    chance = np.random.default_rng(seed)
-    for _ in range(CASES):
-        k = int(chance.integers(2, 40))
-        v = chance.uniform(0.01, 0.5, k)
-        tau = chance.choice([0, 0.1, 0.5, 1])
-        yield chance.normal(0.3, np.sqrt(v + tau**2)), v
 
 
 def interval(found: Pooled) -> tuple[float, float]:
@@ -100,94 +86,6 @@ class TestPublishedDigits:
         assert found.heterogeneity is not None
         assert f"{found.coefficients[1].estimate:.4f}" == "-0.0291"
         assert (f"{found.heterogeneity.tau2:.4f}", f"{found.r2:.2f}") == ("0.0763", "75.63")
-
-
-class TestIndependentCode:
-    def test_q_dl_and_hartung_knapp_equal_those_of_statsmodels(self) -> None:
-        for y, v in random_studies(1):
-            theirs: Any = combine_effects(y, v, method_re="chi2", use_t=True)
-            ours = pool(y, v, Conventions("DL", "Hartung-Knapp"))
-            assert ours.heterogeneity is not None
-            assert ours.heterogeneity.q == pytest.approx(theirs.q, rel=1e-8)
-            assert ours.heterogeneity.tau2 == pytest.approx(max(0, theirs.tau2), rel=1e-8, abs=1e-12)
-            if theirs.tau2 < 0:  # it goes on with that
-                continue
-            assert ours.estimate.estimate == pytest.approx(theirs.mean_effect_re, rel=1e-8)
-            assert ours.estimate.se == pytest.approx(theirs.sd_eff_w_re_hksj, rel=1e-8)
-
-    def test_paule_and_mandel_equal_statsmodels_where_it_converges(self) -> None:
-        compared = 0
-        for y, v in random_studies(7):
-            found = pool(y, v, Conventions("PM")).heterogeneity
-            theirs: Any = combine_effects(y, v, method_re="iterated", atol=1e-13)
-            assert found is not None
-            fit = sm.WLS(y, np.ones(len(y)), weights=1 / (v + found.tau2)).fit()
-            q, expected = float((fit.wresid**2).sum()), len(y) - 1
-            # Its iteration may give up, and then says 0.
-            if found.tau2 > 0:
-                assert q == pytest.approx(expected, rel=1e-8)
-            else:
-                assert q <= expected
-            if theirs.tau2 > 0 or found.tau2 == 0:
-                compared += 1
-                assert found.tau2 == pytest.approx(max(0, theirs.tau2), rel=1e-5, abs=1e-8)
-        assert compared > CASES / 2
-
-    def test_reml_has_the_highest_restricted_likelihood(self) -> None:
-        for y, v in random_studies(2):
-            found = pool(y, v, Conventions("REML"))
-            assert found.heterogeneity is not None
-            highest = _by_brute_force(y, v, np.ones((len(y), 1)))
-            assert found.heterogeneity.tau2 == pytest.approx(highest, rel=1e-5, abs=1e-5)
-
-    def test_meta_regression_has_the_highest_restricted_likelihood(self) -> None:
-        chance = np.random.default_rng(3)
-        for y, v in random_studies(3):
-            if len(y) < 4:
-                continue
-            moderator = chance.normal(size=len(y))
-            found = regress(y + 0.4 * moderator, v, moderator)
-            x = np.column_stack([np.ones(len(y)), moderator])
-            tau2 = _by_brute_force(y + 0.4 * moderator, v, x)
-            assert found.heterogeneity is not None
-            assert found.heterogeneity.tau2 == pytest.approx(tau2, rel=1e-5, abs=1e-5)
-            theirs = sm.WLS(y + 0.4 * moderator, x, weights=1 / (v + found.heterogeneity.tau2)).fit()
-            # WLS estimates the scale, which is what Hartung and Knapp's factor is.
-            assert [each.estimate for each in found.coefficients] == pytest.approx(
-                list(theirs.params), rel=1e-8
-            )
-            assert [each.se for each in found.coefficients] == pytest.approx(list(theirs.bse), rel=1e-8)
-
-    def test_the_interval_of_tau2_is_where_q_has_its_quantiles(self) -> None:
-        for y, v in random_studies(4):
-            found = pool(y, v).heterogeneity
-            assert found is not None and found.tau2_low is not None and found.tau2_high is not None
-            for tau2, share in ((found.tau2_low, 0.975), (found.tau2_high, 0.025)):
-                quantile = stats.chi2.ppf(share, len(y) - 1)
-                q = sm.WLS(y, np.ones(len(y)), weights=1 / (v + tau2)).fit()
-                theirs = float((q.wresid**2).sum())
-                assert theirs == pytest.approx(quantile, rel=1e-8) if tau2 > 0 else theirs <= quantile
-
-    def test_egger_is_the_intercept_of_precision(self) -> None:
-        for y, v in random_studies(5):
-            if len(y) < 10:
-                assert egger(y, v).reason == "fewer than 10 studies"
-                continue
-            theirs = sm.OLS(y / np.sqrt(v), sm.add_constant(1 / np.sqrt(v))).fit()
-            ours = egger(y, v)
-            assert (ours.estimate, ours.se) == pytest.approx((theirs.params[0], theirs.bse[0]), rel=1e-8)
-
-    def test_what_lies_between_subgroups_is_what_lies_not_within(self) -> None:
-        chance = np.random.default_rng(6)
-        for y, v in random_studies(6):
-            names = list(chance.choice(["a", "b", "c"], len(y)))
-            found = compare(y, v, names, Conventions("fixed"))
-            if found.q is None:
-                continue
-            of_all = pool(y, v, Conventions("fixed")).heterogeneity
-            within = [each.heterogeneity.q or 0.0 for each in found.subgroups.values() if each.heterogeneity]
-            assert of_all is not None and of_all.q is not None
-            assert found.q == pytest.approx(of_all.q - sum(within), rel=1e-8, abs=1e-8)
 
 
 class TestLaws:
@@ -284,20 +182,3 @@ class TestTooLittle:
     def test_what_is_no_study_is_an_error(self, effects: list[float], variances: list[float]) -> None:
         with pytest.raises(ValueError, match="variances"):
             pool(effects, variances)
-
-
-def _by_brute_force(y: Floats, v: Floats, x: Floats) -> float:
-    """The τ² of the highest restricted likelihood, with the whole covariance matrix."""
-
-    def minus(tau2: float) -> float:
-        sigma = np.diag(v + tau2)
-        inverse = np.linalg.inv(sigma)
-        information = x.T @ inverse @ x
-        p = inverse - inverse @ x @ np.linalg.solve(information, x.T @ inverse)
-        return float(0.5 * (np.linalg.slogdet(sigma)[1] + np.linalg.slogdet(information)[1] + y @ p @ y))
-
-    grid = np.concatenate([[0], np.geomspace(1e-5, 10 * (np.var(y) + 1), 60)])
-    start = int(np.argmin([minus(each) for each in grid]))
-    bounds = (grid[max(0, start - 1)], grid[min(len(grid) - 1, start + 1)])
-    inside = optimize.minimize_scalar(minus, bounds=bounds, method="bounded", options={"xatol": 1e-10})
-    return float(inside.x) if inside.fun < minus(0) else 0.0
