@@ -69,12 +69,12 @@ def fit_gee(
     clusters = clusters_of(people)
     chosen = correction or ("Kauermann-Carroll" if clusters.count < FEW else "none")
     method = _method(correlation, chosen, clusters.count)
-    reason = why_not(y, x) or _why_no_correlation(clusters, x.shape[1], correlation)
+    reason = why_not(y, x, clusters) or _why_no_correlation(clusters, x.shape[1], correlation)
     if reason:
-        return Marginal(not_fitted(len(y), method, reason))
+        return Marginal(not_fitted(len(y), clusters.count, method, reason))
     found = _iterate(y, x, clusters) if correlation == "exchangeable" else 0.0
     if isinstance(found, str):
-        return Marginal(not_fitted(len(y), method, found))
+        return Marginal(not_fitted(len(y), clusters.count, method, found))
     solved = _solve(y, x, clusters, found)
     variance = sandwich(solved, clusters, _POWERS[chosen])
     freedom = clusters.count - x.shape[1]

@@ -102,10 +102,11 @@ def decorrelated(values: Floats, clusters: Clusters, correlation: float) -> Floa
     return np.asarray((values - means[clusters.codes]) / math.sqrt(1 - correlation), float)
 
 
-def why_not(outcome: Floats, design: Floats) -> str | None:
-    """Why the design (n, p) allows no coefficients. Raises ValueError when it has not the outcome's rows."""
-    if len(outcome) != len(design):
-        raise ValueError(f"{len(outcome)} outcomes and {len(design)} rows of the design")
+def why_not(outcome: Floats, design: Floats, clusters: Clusters) -> str | None:
+    """Why the design (n, p) allows no coefficients. Raises ValueError when rows are not of one number."""
+    if not len(outcome) == len(design) == len(clusters.codes):
+        numbers = f"{len(outcome)} outcomes, {len(design)} rows of the design, {len(clusters.codes)} labels"
+        raise ValueError(numbers)
     if len(outcome) == 0:
         return "nobody has a value"
     if not (np.isfinite(outcome).all() and np.isfinite(design).all()):
@@ -154,8 +155,8 @@ class Sandwich:
 
     power 0 is the plain sandwich, −½ CR2 and Kauermann and Carroll's, −1 Mancl and DeRouen's. The arrays list
     eigenvectors with leverage λ > 0: whose they are, λ, (1 − λ)^power, and the vector. Where λ is 1 the
-    residuals are 0 by construction and tell of no variance: the power is taken as 0, and `rests_on` finds who
-    asks for them. `sizes`: the rows of each cluster.
+    residuals are 0 by construction and tell of no variance: they are left as they are, and `rests_on` finds
+    who asks for them. `sizes`: the rows of each cluster.
     """
 
     triangle: Floats
@@ -178,8 +179,9 @@ class Sandwich:
     def freedom(self, k: Floats) -> float:
         """Satterthwaite's degrees of freedom of the variance of k'Z'y, were all rows independent and alike.
 
-        The variance is Σ (pₛ'e)² with pₛ = (I − H)ₛAₛZₛk. With pₛ'pₜ = diag(dₛ) − bₛ'bₜ, bₛ = Zₛ'AₛZₛk and
-        dₛ = |AₛZₛk|², the freedom (Σ pₛ'pₛ)² / Σ (pₛ'pₜ)² takes sums over clusters only.
+        The variance is Σ(pₛ'y)² with pₛ = (I − H)ₛAₛZₛk, Aₛ = (I − Hₛₛ)^power; its freedom is
+        (Σₛ pₛ'pₛ)² / Σₛₜ (pₛ'pₜ)². As pₛ'pₜ = [s = t]dₛ − bₛ'bₜ with bₛ = Zₛ'AₛZₛk and dₛ = |AₛZₛk|², both
+        are sums over clusters.
         """
         along = self.vectors @ k
         d = np.bincount(self.owners, self.powers**2 * self.leverages * along**2)
@@ -237,7 +239,7 @@ def _sums_by(owners: Integers, rows: Floats, count: int = 0) -> Floats:
 
 @dataclass(frozen=True, eq=False)
 class Linear:
-    """Coefficients (p,) of n rows in so many clusters, and their covariance. With a reason: none.
+    """Coefficients (p,) of n rows in so many clusters, and their covariance (p, p). With a reason: empty.
 
     `freedom`: of every t interval, "Satterthwaite": of each contrast its own, None: normal intervals.
     `no_interval`: why there are coefficients and no intervals.
@@ -286,6 +288,6 @@ class Linear:
         return self.freedom
 
 
-def not_fitted(n: int, method: str, reason: str) -> Linear:
+def not_fitted(n: int, clusters: int, method: str, reason: str) -> Linear:
     nothing = np.empty(0)
-    return Linear(n, 0, nothing, nothing.reshape(0, 0), method, reason)
+    return Linear(n, clusters, nothing, nothing.reshape(0, 0), method, reason)

@@ -65,9 +65,9 @@ def fit_mixed(
     method = f"mixed model, random intercept of a person, {by}; t(K - p) interval"
     y, x = np.asarray(outcome, float).ravel(), np.asarray(design, float)
     clusters = clusters_of(people)
-    reason = why_not(y, x) or _why_no_variances(y, x, clusters)
+    reason = why_not(y, x, clusters) or _why_no_variances(y, x, clusters)
     if reason:
-        return Mixed(not_fitted(len(y), method, reason))
+        return Mixed(not_fitted(len(y), clusters.count, method, reason))
     plain = solve(y, x)
     profile = _profile(plain, clusters, by)
     best = _highest(profile)

@@ -12,7 +12,7 @@ estimation of e); Stefanski & Boos 2002 (stacked estimating equations); Kish 196
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ import numpy.typing as npt
 from pipelines.evidence.estimates import CI_LEVEL, Estimate, not_estimated, with_interval
 from pipelines.evidence.linear import (
     NOT_SEPARABLE,
+    Clusters,
     Floats,
     Labels,
     clusters_of,
@@ -76,7 +77,7 @@ def fit_logistic(is_case: npt.ArrayLike, design: npt.ArrayLike) -> Logistic:
     Separated cases have no maximum: steps do not end, and that is the reason given.
     """
     y, x = np.asarray(is_case, bool).ravel(), np.asarray(design, float)
-    reason = why_not(y.astype(float), x) or (
+    reason = why_not(y.astype(float), x, everyone_alone(len(y))) or (
         "everybody is in the same arm" if y.all() or not y.any() else None
     )
     if reason:
@@ -101,35 +102,33 @@ def overlap_difference(
     """Weighted mean of the arm's outcomes (n,) minus the others', by covariates (n, m); unit: the outcome's.
 
     The equations of e and of both means are stacked, so the variance knows that e is estimated. `clusters`: a
-    label for each person, None for who is in no group. Then the variance is of sums over clusters, times
-    K/(K − 1), with t(K − 1); K: the clusters of the arm that has fewer.
+    label for each person, None for who is in no group. Then the variance is of sums over clusters, each arm's
+    part times K/(K − 1) of its own, with Welch's degrees of freedom for t.
     """
     y, arm = np.asarray(outcome, float).ravel(), np.asarray(is_arm, bool).ravel()
     others = np.asarray(covariates, float).reshape(len(y), -1) if len(y) else np.empty((0, 0))
     x = np.column_stack([np.ones(len(y)), others])
-    method = (
-        f"overlap weights (ATO), logistic; sandwich variance with their estimation; {_interval(clusters)}"
-    )
-    reason = why_not(y, x)
+    grouped = everyone_alone(len(y)) if clusters is None else clusters_of(clusters)
+    reason = why_not(y, x, grouped)
     logistic = _no_logistic(reason) if reason else fit_logistic(arm, x)
     e = logistic.probabilities
     weights = None if logistic.reason else np.where(arm, 1 - e, e)
-    balance = tuple(_balance(each, arm, weights) for each in others.T)
-    n_arm, n_reference = int(arm.sum()), int((~arm).sum())
-    if weights is None:
-        nothing = not_estimated(method, logistic.reason or "")
-        return Overlap(nothing, balance, n_arm, n_reference)
+    found = Overlap(
+        not_estimated(_method(clusters), logistic.reason or _alone(arm, grouped) or ""),
+        tuple(_balance(each, arm, weights) for each in others.T),
+        int(arm.sum()),
+        int((~arm).sum()),
+        None if weights is None else effective_size(weights[arm]),
+        None if weights is None else effective_size(weights[~arm]),
+    )
+    if found.difference.reason:
+        return found
     difference, errors = _difference(y, arm, x, e)
-    se, freedom = _error(errors, arm, clusters)
-    if freedom == 0:
-        alone = clusters is None or min(n_arm, n_reference) == 1
-        found = not_estimated(method, "one of the arms has one person" if alone else NOT_SEPARABLE)
-    elif se <= 1e-12 * float(np.abs(y).max()):  # but for rounding
-        found = Estimate(difference, None, None, None, method, "no interval: no residual variance")
-    else:
-        found = with_interval(difference, se, method, None if clusters is None else freedom, level)
-    effective = effective_size(weights[arm]), effective_size(weights[~arm])
-    return Overlap(found, balance, n_arm, n_reference, *effective)
+    se, freedom = _error(errors, arm, None if clusters is None else grouped)
+    if se <= 1e-12 * float(np.abs(y).max()):  # but for rounding
+        reason = "no interval: no residual variance"
+        return replace(found, difference=Estimate(difference, None, None, None, _method(clusters), reason))
+    return replace(found, difference=with_interval(difference, se, _method(clusters), freedom, level))
 
 
 def effective_size(weights: npt.ArrayLike) -> float | None:
@@ -157,12 +156,26 @@ def _difference(y: Floats, arm: Booleans, x: Floats, e: Floats) -> tuple[float, 
     return means[0] - means[1], errors[0] - errors[1]
 
 
-def _error(errors: Floats, arm: Booleans, labels: Labels | None) -> tuple[float, int]:
-    """The standard error, and K − 1 of the arm with fewer clusters."""
-    clusters = everyone_alone(len(arm)) if labels is None else clusters_of(labels)
-    freedom = min(len(np.unique(clusters.codes[each])) for each in (arm, ~arm)) - 1
-    se = math.sqrt(float((clusters.sums(errors) ** 2).sum()))
-    return se if labels is None or freedom == 0 else se * math.sqrt((freedom + 1) / freedom), freedom
+def _error(errors: Floats, arm: Booleans, clusters: Clusters | None) -> tuple[float, float | None]:
+    """Standard error; over groups with degrees of freedom: each arm's part by its own K, as Welch has it."""
+    if clusters is None:
+        return math.sqrt(float(errors @ errors)), None
+    one, other = (clusters.sums(np.where(is_in, errors, 0.0)) for is_in in (arm, ~arm))
+    m, n = (count - 1 for count in _counts(arm, clusters))
+    a, b = float(one @ one) * (m + 1) / m, float(other @ other) * (n + 1) / n
+    below = a**2 / m + b**2 / n
+    # Groups with people of both arms have a part in both.
+    return math.sqrt(max(0.0, a + b + 2 * float(one @ other))), (a + b) ** 2 / below if below else None
+
+
+def _alone(arm: Booleans, clusters: Clusters) -> str | None:
+    if min(_counts(arm, clusters)) > 1:
+        return None
+    return "one of the arms has one person" if 1 in (arm.sum(), (~arm).sum()) else NOT_SEPARABLE
+
+
+def _counts(arm: Booleans, clusters: Clusters) -> tuple[int, int]:
+    return len(np.unique(clusters.codes[arm])), len(np.unique(clusters.codes[~arm]))
 
 
 def _balance(covariate: Floats, arm: Booleans, weights: Floats | None) -> Balance:
@@ -181,8 +194,9 @@ def _balance(covariate: Floats, arm: Booleans, weights: Floats | None) -> Balanc
     return Balance(before, float(after) / spread)
 
 
-def _interval(clusters: Labels | None) -> str:
-    return "normal interval" if clusters is None else "over groups, t(K - 1) of the arm with fewer"
+def _method(clusters: Labels | None) -> str:
+    interval = "normal interval" if clusters is None else "over groups, t interval with Welch's freedom"
+    return f"overlap weights (ATO), logistic; sandwich variance that knows of their estimation; {interval}"
 
 
 # --- Newton's steps ---------------------------------------------------------------------------------------

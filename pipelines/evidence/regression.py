@@ -46,10 +46,10 @@ def fit_linear(outcome: npt.ArrayLike, design: npt.ArrayLike, clusters: Labels |
     """
     method = f"least squares; {_variance(clusters)}, Satterthwaite degrees of freedom; t interval"
     y, x = np.asarray(outcome, float).ravel(), np.asarray(design, float)
-    reason = why_not(y, x)
-    if reason:
-        return not_fitted(len(y), method, reason)
     grouped = everyone_alone(len(y)) if clusters is None else clusters_of(clusters)
+    reason = why_not(y, x, grouped)
+    if reason:
+        return not_fitted(len(y), grouped.count, method, reason)
     solved = solve(y, x)
     variance = sandwich(solved, grouped, -0.5)
     return Linear(

@@ -101,6 +101,25 @@ def test_the_effect_comes_back_and_its_interval_covers_it() -> None:
     assert abs(covered / 400 - 0.95) < 0.033, covered
 
 
+def test_intervals_over_groups_cover_the_truth_where_one_arm_has_few() -> None:
+    """400 seeds, 5 groups of 8 beside 60 people in none: 95 % ± 3.3 % is three standard errors. Intervals that
+    overlook that people in a group are alike cover less."""
+    covered = {"by group": 0, "by person": 0}
+    arm = np.arange(100) < 40
+    groups = [*np.repeat(["a", "b", "c", "d", "e"], 8), *[None] * 60]
+    for seed in range(400):
+        chance = np.random.default_rng(seed)
+        x = chance.normal(size=(100, 1)) + 0.5 * arm[:, None]
+        shared = np.concatenate([np.repeat(chance.normal(0, 0.5, 5), 8), np.zeros(60)])
+        y = x[:, 0] + shared + chance.normal(size=100)
+        for name, labels in (("by group", groups), ("by person", None)):
+            found = overlap_difference(y, arm, x, labels).difference
+            assert found.ci_low is not None and found.ci_high is not None
+            covered[name] += found.ci_low <= 0 <= found.ci_high
+    assert abs(covered["by group"] / 400 - 0.95) < 0.033, covered
+    assert covered["by person"] / 400 < 0.9, covered
+
+
 class TestTooLittle:
     def test_nobody(self) -> None:
         found = overlap_difference([], [], [])

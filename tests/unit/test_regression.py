@@ -178,5 +178,6 @@ class TestTooLittle:
         )
 
     def test_rows_that_are_not_the_outcomes_are_an_error(self) -> None:
-        with pytest.raises(ValueError, match="rows of the design"):
-            fit_linear([1.0, 2.0], np.ones((3, 1)))
+        for design, labels in ((np.ones((3, 1)), None), (np.ones((2, 1)), ["a"])):
+            with pytest.raises(ValueError, match="2 outcomes"):
+                fit_linear([1.0, 2.0], design, labels)
