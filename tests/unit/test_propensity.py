@@ -102,8 +102,8 @@ def test_the_effect_comes_back_and_its_interval_covers_it() -> None:
 
 
 def test_intervals_over_groups_cover_the_truth_where_one_arm_has_few() -> None:
-    """400 seeds, 5 groups of 8 beside 60 people in none: 95 % ± 3.3 % is three standard errors. Intervals that
-    overlook that people in a group are alike cover less."""
+    """400 seeds, 5 groups of 8 beside 60 people in none: 95 % ± 3.3 % is three standard errors. Intervals
+    that overlook that people in a group are alike cover less."""
     covered = {"by group": 0, "by person": 0}
     arm = np.arange(100) < 40
     groups = [*np.repeat(["a", "b", "c", "d", "e"], 8), *[None] * 60]
