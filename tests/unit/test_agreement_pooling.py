@@ -1,7 +1,8 @@
 """Closed forms and pooling against independent code: at least 200 random data sets each, from seeds.
 
-Independent are statsmodels, scipy, and likelihoods with whole covariance matrices. Effects of single studies
-have theirs in test_effects; published digits, laws and degenerate input stand in the tests of each module.
+Independent are statsmodels, PyMARE, scipy, and likelihoods with whole covariance matrices. Effects of single
+studies have theirs in test_effects; published digits, laws and degenerate input stand in the tests of each
+module.
 """
 
 from __future__ import annotations
@@ -161,6 +162,32 @@ def test_intervals_at_that_tau2_are_those_of_weighted_least_squares(estimator: E
             )
             ends = fixed.params[0] - half, fixed.params[0] + half
             assert wald.predicted == pytest.approx(ends, rel=1e-8, abs=1e-10)
+
+
+@pytest.mark.parametrize("estimator", ["DL", "REML"])
+def test_random_effects_equal_pymare(estimator: Estimator) -> None:
+    """With a moderator in every second set. Its standard errors have Hartung and Knapp's factor already."""
+    from pymare import Dataset, estimators
+
+    chance = np.random.default_rng(10)
+    for case, (y, v) in enumerate(random_studies(10)):
+        if len(y) < 4:
+            continue
+        moderators = chance.normal(size=(len(y), case % 2))
+        theirs: Any = (
+            estimators.DerSimonianLaird()
+            if estimator == "DL"
+            else estimators.VarianceBasedLikelihoodEstimator(method="reml")
+        )
+        x = np.column_stack([np.ones(len(y)), moderators])
+        found = theirs.fit_dataset(Dataset(y=y, v=v, X=x, add_intercept=False)).summary()
+        ours = regress(y, v, moderators, Conventions(estimator))
+        assert ours.heterogeneity is not None
+        assert ours.heterogeneity.tau2 == pytest.approx(float(np.ravel(found.tau2)[0]), rel=1e-5, abs=1e-5)
+        assert [each.estimate for each in ours.coefficients] == pytest.approx(
+            list(found.fe_params[:, 0]), rel=1e-5, abs=1e-6
+        )
+        assert [each.se for each in ours.coefficients] == pytest.approx(list(found.fe_se[:, 0]), rel=1e-4)
 
 
 def test_q_dl_and_hartung_knapp_equal_those_of_statsmodels() -> None:
