@@ -1,10 +1,11 @@
 """Marginal models of repeated measures: Gaussian GEE with people as clusters, waves as rows.
 
-Waves may be missing, at random given the design only (completely, unless the working correlation is right);
-`mixed` asks for less. Coefficients are weighted least squares with the inverse of an exchangeable working
-correlation, which has a closed form, so rows are decorrelated and nothing loops over people. Scale and
-correlation are moments of the residuals: φ = Σr²/(n − p) and ρ = Σ_{j<k} rⱼrₖ / (φ(pairs − p)), as in
-statsmodels. The variance is robust: right whatever the correlation is. Groups of people are `regression`'s.
+Waves may be missing for reasons that are in the design. If earlier scores are a reason as well, only a right
+working correlation would do, and `mixed` is the model. Coefficients are weighted least squares with the
+inverse of an exchangeable working correlation, which has a closed form, so rows are decorrelated and nothing
+loops over people. Scale and correlation are moments of the residuals: φ = Σr²/(n − p) and ρ = Σ_{j<k} rⱼrₖ /
+(φ(pairs − p)), as in statsmodels. The variance is robust: right whatever the correlation is. Groups of people
+are `regression`'s.
 
 Few people make the robust variance too small. Kauermann and Carroll take residuals by (I − H)^(−1/2), Mancl
 and DeRouen by (I − H)^(−1); both go with t(K − p) for K people. Below 40 people the former is the default.

@@ -1,8 +1,8 @@
 """Linear mixed model of repeated measures: a random intercept for each person.
 
-y = Xβ + u + e with Var(u) = τ² between and Var(e) = σ² within people. Missing waves may depend on the design
-and on the scores that are there (missing at random), which a GEE does not allow; what if they depend on what
-is missing is not asked here. The likelihood is profiled to the ratio θ = τ²/σ²: at each θ the inverse of
+y = Xβ + u + e with Var(u) = τ² between and Var(e) = σ² within people. Waves may be missing for reasons that
+are in the design or in the scores that are there (at random); what if the reason is in what is missing is not
+asked here. The likelihood is profiled to the ratio θ = τ²/σ²: at each θ the inverse of
 I + θ11' is closed, and of the data it needs sums per person only, added up once for each number of waves.
 
 Intervals: the model's standard errors and t(K − p) for K people, as in `gee`: right for what differs between
@@ -26,6 +26,7 @@ from pipelines.evidence.linear import (
     Linear,
     Solved,
     clusters_of,
+    decorrelated,
     not_fitted,
     outside,
     solve,
@@ -68,20 +69,19 @@ def fit_mixed(
     reason = why_not(y, x, clusters) or _why_no_variances(y, x, clusters)
     if reason:
         return Mixed(not_fitted(len(y), clusters.count, method, reason))
-    plain = solve(y, x)
-    profile = _profile(plain, clusters, by)
-    best = _highest(profile)
-    covariance = profile.scale(best) * outside(plain.triangle, np.linalg.inv(profile.inner(best)[:-1, :-1]))
+    profile = _profile(solve(y, x), clusters, by)
+    ratio = _highest(profile)
+    within, icc = profile.scale(ratio), ratio / (1 + ratio)
+    solved = solve(decorrelated(y, clusters, icc), decorrelated(x, clusters, icc))
     linear = Linear(
         len(y),
         clusters.count,
-        plain.beta + np.linalg.solve(plain.triangle, profile.beta(best)),
-        covariance,
-        f"{method}; no variance between people" if best == 0 else method,
+        solved.beta,
+        outside(solved.triangle, (1 + ratio) * within * np.eye(x.shape[1])),
+        f"{method}; no variance between people" if ratio == 0 else method,
         freedom=clusters.count - x.shape[1],
     )
-    within = profile.scale(best)
-    return Mixed(linear, best * within, within, best / (1 + best), profile.height(best), best == 0)
+    return Mixed(linear, ratio * within, within, icc, profile.height(ratio), ratio == 0)
 
 
 def _why_no_variances(y: Floats, x: Floats, clusters: Clusters) -> str | None:
@@ -125,14 +125,11 @@ class _Profile:
         shares = ratio / (1 + self.sizes * ratio)
         return np.asarray(self.whole - np.tensordot(shares, self.by_size, 1), float)
 
-    def beta(self, ratio: float) -> Floats:
-        inner = self.inner(ratio)
-        return np.asarray(np.linalg.solve(inner[:-1, :-1], inner[:-1, -1]), float)
-
     def scale(self, ratio: float) -> float:
         """σ² at θ."""
         inner = self.inner(ratio)
-        return float(inner[-1, -1] - inner[:-1, -1] @ self.beta(ratio)) / self.freedom
+        fitted = inner[:-1, -1] @ np.linalg.solve(inner[:-1, :-1], inner[:-1, -1])
+        return float(inner[-1, -1] - fitted) / self.freedom
 
     def height(self, ratio: float) -> float:
         """Log likelihood: −½((n − p)(ln 2πσ² + 1) + Σ ln(1 + mθ) + ln|X'V⁻¹X|).
