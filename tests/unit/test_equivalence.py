@@ -6,7 +6,7 @@ That they agree with independent code stands in test_agreement_models.
 from __future__ import annotations
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from pipelines.evidence.equivalence import equivalence, non_inferiority
@@ -33,6 +33,7 @@ class TestNonInferiority:
         assert non_inferiority(difference(estimate, 1), 3, lower_is_better=True).verdict == verdict
         assert non_inferiority(difference(-estimate, 1), 3, lower_is_better=False).verdict == verdict
 
+    @settings(deadline=None)
     @given(NUMBERS, ERRORS, MARGINS, FREEDOMS, st.booleans())
     def test_it_is_shown_just_when_p_is_below_half_of_5_percent(
         self, estimate: float, se: float, margin: float, freedom: float | None, lower: bool
@@ -43,6 +44,7 @@ class TestNonInferiority:
         assert (found.verdict == "non-inferior") == (found.p < 0.025)
         assert found.verdict != "inferior" or found.p > 0.975
 
+    @settings(deadline=None)
     @given(NUMBERS, ERRORS, MARGINS, FREEDOMS)
     def test_the_interval_is_the_estimates_own(
         self, estimate: float, se: float, margin: float, freedom: float | None
@@ -67,6 +69,7 @@ class TestEquivalence:
         """Margin 3, standard error 1: the interval of 90 % reaches 1.645 to each side."""
         assert equivalence(difference(estimate, 1), 3).verdict == verdict
 
+    @settings(deadline=None)
     @given(NUMBERS, ERRORS, MARGINS, FREEDOMS)
     def test_it_is_shown_just_when_both_tests_reject(
         self, estimate: float, se: float, margin: float, freedom: float | None
@@ -77,6 +80,7 @@ class TestEquivalence:
         assert (found.verdict == "equivalent") == (found.p_low < 0.05 and found.p_high < 0.05)
         assert found.p == max(found.p_low, found.p_high)
 
+    @settings(deadline=None)
     @given(NUMBERS, ERRORS, MARGINS, FREEDOMS)
     def test_the_sign_does_not_matter(
         self, estimate: float, se: float, margin: float, freedom: float | None
@@ -85,6 +89,7 @@ class TestEquivalence:
         other = equivalence(difference(-estimate, se, freedom), margin)
         assert one.p == pytest.approx(other.p) and one.verdict == other.verdict
 
+    @settings(deadline=None)
     @given(NUMBERS, ERRORS, MARGINS, FREEDOMS)
     def test_what_is_equivalent_at_95_percent_is_not_inferior_either_way(
         self, estimate: float, se: float, margin: float, freedom: float | None

@@ -52,7 +52,7 @@ def test_beat_the_blues_equals_statsmodels(correlation: Any) -> None:
 
 
 class TestLaws:
-    @settings(max_examples=30)
+    @settings(max_examples=30, deadline=None)
     @given(SEEDS, st.randoms())
     def test_the_order_of_rows_does_not_matter(self, seed: int, chance: Any) -> None:
         y, x, person = repeated(seed)
@@ -62,14 +62,14 @@ class TestLaws:
         assert one.linear.beta == pytest.approx(other.linear.beta, rel=1e-7, abs=1e-9)
         assert one.linear.covariance == pytest.approx(other.linear.covariance, rel=1e-7, abs=1e-12)
 
-    @settings(max_examples=30)
+    @settings(max_examples=30, deadline=None)
     @given(SEEDS)
     def test_names_of_people_do_not_matter(self, seed: int) -> None:
         y, x, person = repeated(seed)
         one, other = fit_gee(y, x, person), fit_gee(y, x, [f"p{997 * each % 1009}" for each in person])
         assert one.linear.covariance == pytest.approx(other.linear.covariance, rel=1e-9, abs=1e-14)
 
-    @settings(max_examples=30)
+    @settings(max_examples=30, deadline=None)
     @given(SEEDS, st.floats(0.1, 10), st.floats(-50, 50))
     def test_another_unit_is_another_unit_only(self, seed: int, scale: float, shift: float) -> None:
         y, x, person = repeated(seed)
@@ -78,7 +78,7 @@ class TestLaws:
         assert other.linear.beta[1:] == pytest.approx(scale * one.linear.beta[1:], rel=1e-6, abs=1e-6)
         assert other.linear.covariance == pytest.approx(scale**2 * one.linear.covariance, rel=1e-6)
 
-    @settings(max_examples=30)
+    @settings(max_examples=30, deadline=None)
     @given(SEEDS)
     def test_corrections_only_add(self, seed: int) -> None:
         y, x, person = repeated(seed)

@@ -38,7 +38,7 @@ def test_beat_the_blues_equals_statsmodels(by: Likelihood) -> None:
 
 
 class TestLaws:
-    @settings(max_examples=30)
+    @settings(max_examples=30, deadline=None)
     @given(SEEDS, st.randoms())
     def test_the_order_of_rows_does_not_matter(self, seed: int, chance: Any) -> None:
         y, x, person = repeated(seed)
@@ -48,14 +48,14 @@ class TestLaws:
         assert one.linear.beta == pytest.approx(other.linear.beta, rel=1e-6, abs=1e-7)
         assert one.icc == pytest.approx(other.icc, abs=1e-6)
 
-    @settings(max_examples=30)
+    @settings(max_examples=30, deadline=None)
     @given(SEEDS)
     def test_names_of_people_do_not_matter(self, seed: int) -> None:
         y, x, person = repeated(seed)
         one, other = fit_mixed(y, x, person), fit_mixed(y, x, [f"p{997 * each % 1009}" for each in person])
         assert one.linear.beta == pytest.approx(other.linear.beta, rel=1e-6, abs=1e-7)
 
-    @settings(max_examples=30)
+    @settings(max_examples=30, deadline=None)
     @given(SEEDS, st.floats(0.1, 10), st.floats(-50, 50))
     def test_another_unit_is_another_unit_only(self, seed: int, scale: float, shift: float) -> None:
         y, x, person = repeated(seed)

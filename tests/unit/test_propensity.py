@@ -30,7 +30,7 @@ def members(seed: int, n: int = 120) -> tuple[Floats, Any, Floats]:
 
 
 class TestLaws:
-    @settings(max_examples=40)
+    @settings(max_examples=40, deadline=None)
     @given(SEEDS)
     def test_weighted_means_of_covariates_agree_exactly(self, seed: int) -> None:
         y, member, x = members(seed)
@@ -41,7 +41,7 @@ class TestLaws:
             spread = ((one.var(ddof=1) + other.var(ddof=1)) / 2) ** 0.5
             assert each.before == pytest.approx((one.mean() - other.mean()) / spread)
 
-    @settings(max_examples=40)
+    @settings(max_examples=40, deadline=None)
     @given(SEEDS)
     def test_exchanging_the_arms_turns_the_sign(self, seed: int) -> None:
         y, member, x = members(seed)
@@ -50,7 +50,7 @@ class TestLaws:
         assert one.difference.se == pytest.approx(other.difference.se, rel=1e-7)
         assert one.effective_arm == pytest.approx(other.effective_reference)
 
-    @settings(max_examples=40)
+    @settings(max_examples=40, deadline=None)
     @given(SEEDS, st.floats(0.1, 10), st.floats(-50, 50))
     def test_units_do_not_matter(self, seed: int, scale: float, shift: float) -> None:
         y, member, x = members(seed)
@@ -59,7 +59,7 @@ class TestLaws:
         assert one.estimate is not None and one.se is not None
         assert (other.estimate, other.se) == pytest.approx((scale * one.estimate, scale * one.se), rel=1e-6)
 
-    @settings(max_examples=40)
+    @settings(max_examples=40, deadline=None)
     @given(SEEDS, st.randoms())
     def test_the_order_of_people_does_not_matter(self, seed: int, chance: Any) -> None:
         y, member, x = members(seed)
@@ -69,7 +69,7 @@ class TestLaws:
         other = overlap_difference(y[order], member[order], x[order]).difference
         assert (one.estimate, one.se) == pytest.approx((other.estimate, other.se), rel=1e-8)
 
-    @settings(max_examples=40)
+    @settings(max_examples=40, deadline=None)
     @given(SEEDS)
     def test_weighting_never_counts_more_people_than_there_are(self, seed: int) -> None:
         y, member, x = members(seed)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.evidence.linear import NOT_SEPARABLE, ONE_PERSON, clusters_of
@@ -31,6 +31,7 @@ def people(seed: int, n: int = 30) -> tuple[Floats, Floats, Any, list[str | None
 
 
 class TestLaws:
+    @settings(deadline=None)
     @given(SEEDS, st.randoms())
     def test_the_order_of_people_does_not_matter(self, seed: int, chance: Any) -> None:
         y, x, arm, groups = people(seed)
@@ -42,6 +43,7 @@ class TestLaws:
             (other.estimate, other.se, other.freedom), rel=1e-9
         )
 
+    @settings(deadline=None)
     @given(SEEDS)
     def test_names_of_groups_do_not_matter(self, seed: int) -> None:
         y, x, arm, groups = people(seed)
@@ -51,6 +53,7 @@ class TestLaws:
             (other.estimate, other.se, other.freedom), rel=1e-9
         )
 
+    @settings(deadline=None)
     @given(SEEDS, st.floats(0.1, 10), st.floats(-50, 50))
     def test_another_unit_is_another_unit_only(self, seed: int, scale: float, shift: float) -> None:
         y, x, arm, groups = people(seed)
@@ -60,6 +63,7 @@ class TestLaws:
         assert other.estimate == pytest.approx(scale * one.estimate, rel=1e-7, abs=1e-7)
         assert (other.se, other.freedom) == pytest.approx((scale * one.se, one.freedom), rel=1e-7)
 
+    @settings(deadline=None)
     @given(SEEDS)
     def test_exchanging_the_arms_turns_the_sign(self, seed: int) -> None:
         y, x, arm, groups = people(seed)
@@ -68,12 +72,14 @@ class TestLaws:
         assert one.difference.se == pytest.approx(other.difference.se, rel=1e-9)
         assert (one.n_arm, one.n_reference) == (other.n_reference, other.n_arm)
 
+    @settings(deadline=None)
     @given(SEEDS)
     def test_groups_of_one_are_no_groups(self, seed: int) -> None:
         y, x, arm, _ = people(seed)
         one, other = ancova(y, x, arm).difference, ancova(y, x, arm, clusters=list(range(len(y)))).difference
         assert (one.se, one.freedom) == pytest.approx((other.se, other.freedom), rel=1e-12)
 
+    @settings(deadline=None)
     @given(SEEDS)
     def test_degrees_of_freedom_are_at_least_one_and_below_the_clusters(self, seed: int) -> None:
         y, x, arm, groups = people(seed)
