@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from infra.cli.evidence import evidence
+from infra.cli.importing import importing
 from infra.cli.keys import keys
 from infra.cli.safeguarding import safeguarding
 from infra.cli.slices import slices
@@ -272,6 +273,7 @@ def demo(keep: bool, events: int) -> None:
 
 
 cli.add_command(evidence)
+cli.add_command(importing)
 cli.add_command(keys)
 cli.add_command(safeguarding)
 cli.add_command(slices)

@@ -204,6 +204,16 @@ class IngestionSettings(_Fragment):
     from the past. Back it up apart from the data."""
 
 
+class PartnerSettings(_Fragment):
+    """Who posts what `circles import` reads, and where. The key is never among the arguments."""
+
+    model_config = SettingsConfigDict(env_prefix="CIRCLES_PARTNER_", extra="ignore", frozen=True)
+
+    key: SecretStr = SecretStr("")
+    address: str = ""
+    """Of the gateway; empty: this machine's own."""
+
+
 class EngagementSettings(_Fragment):
     """The Faust worker."""
 
