@@ -10,7 +10,8 @@ def main() -> None:
     """Entry point of the command."""
     if importlib.util.find_spec("click") is None:
         sys.exit(
-            "`circles` is the operators' command: pip install 'circles[stack]'. The SDK is circles.client."
+            "`circles` is the operators' command: pip install 'circles[stack]', or 'circles[services]' for "
+            "`circles import` alone. The SDK is circles.client."
         )
     from infra.cli.main import main as run
 

@@ -124,8 +124,8 @@ _CODES = click.option(
 @_common
 @click.option(
     "--design",
-    default="",
-    help="Of studies without one: randomised, controlled, cohort, cross-sectional, descriptive.",
+    type=click.Choice(["randomised", "controlled", "cohort", "cross-sectional", "descriptive"]),
+    help="Of studies whose row has none.",
 )
 @click.option("--outcome", default="", metavar="NAME", help="Of rows whose outcome_type does not say which.")
 @click.option(
@@ -139,7 +139,7 @@ _CODES = click.option(
 @_CODES
 def metapsy(
     *,
-    design: str,
+    design: str | None,
     outcome: str,
     covariates: tuple[str, ...],
     reported_on: datetime | None,
@@ -151,7 +151,7 @@ def metapsy(
 
     job = Job(**common)
     options = Options(
-        design=design,
+        design=design or "",
         outcome=outcome,
         covariates=covariates,
         reported_on=reported_on.date() if reported_on else None,

@@ -214,9 +214,14 @@ def _answered(resource: Mapping[str, Any]) -> Iterator[tuple[str, str, list[Any]
         if given:
             yield _last_part(link) or _last_part(str(each.get("definition", ""))), link, given
         parents = [each, *(answer for answer in given if isinstance(answer, Mapping))]
-        for parent in parents:
-            inner = parent.get("item")
-            to_do += [item for item in inner if isinstance(item, Mapping)] if isinstance(inner, list) else []
+        inner = [item for parent in parents for item in _items(parent)]
+        to_do += reversed(inner)
+
+
+def _items(parent: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    found = parent.get("item")
+    if isinstance(found, list):
+        yield from (item for item in found if isinstance(item, Mapping))
 
 
 def _last_part(path: str) -> str:

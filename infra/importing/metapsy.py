@@ -165,7 +165,7 @@ class _Reader:
         if row.wrong or place is None or at is None:
             return
         statements = [
-            *(_fact(place.study, name, value) for name, value in facts.items()),
+            *(_fact(row, place.study, name, value) for name, value in facts.items()),
             *(_summary(place, arm, summary, at) for arm, summary in summaries.items()),
             *(_estimate(place, effect, at) for effect in effects),
         ]
@@ -313,12 +313,18 @@ class _Reader:
             if COVARIATE + column in known
         }
         registered = events.study_registered(study=study, at=at, covariates=covariates, event_id="", **known)
-        columns = {f"study_registered.{name}": name for name in known}
+        columns = {f"study_registered.{name}": _column(row, name) for name in known}
         row.add(registered, {"study_code": "study"} | columns)
 
 
-def _fact(study: str, name: str, value: Hashable) -> _Statement:
-    return _Statement(("study", study, name), value, name.removeprefix(COVARIATE))
+def _fact(row: Row, study: str, name: str, value: Hashable) -> _Statement:
+    return _Statement(("study", study, name), value, _column(row, name))
+
+
+def _column(row: Row, name: str) -> str:
+    """Where a fact of the study stands in the file."""
+    among = {"publication_year": YEAR, "risk_of_bias": RISK_OF_BIAS}
+    return _first(row.cells, among.get(name, (name.removeprefix(COVARIATE),)))[0]
 
 
 def _summary(place: _Place, arm: int, summary: Mapping[str, Any], at: datetime) -> _Statement:
@@ -327,6 +333,7 @@ def _summary(place: _Place, arm: int, summary: Mapping[str, Any], at: datetime) 
     event = events.arm_summarised(arm=code, at=at, event_id="", **_told_of(place), **summary)
     names = {"n": "n", "mean": "mean", "sd": "sd", "events": "event"}
     columns = {f"arm_summarised.{name}": f"{column}_arm{arm}" for name, column in names.items()}
+    columns["arm_summarised"] = f"mean_arm{arm}, sd_arm{arm}"
     about = ("arm", code, *_told_of(place).values())
     return _Statement(about, tuple(summary.values()), f"n_arm{arm}", event, columns)
 

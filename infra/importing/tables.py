@@ -81,7 +81,7 @@ def _csv(path: Path) -> Generator[tuple[str, list[str]]]:
                         yield f"line {first}", cells
                     first = reader.line_num + 1  # a cell may hold several lines
             except csv.Error as error:
-                raise Unreadable(f"{path.name}, line {reader.line_num}: not CSV: {error}.") from error
+                raise Unreadable(f"{path.name}, line {first}: not CSV: {error}.") from error
     except UnicodeDecodeError as error:
         raise Unreadable(f"{path.name} is not UTF-8 ({error.reason}): save it as CSV UTF-8.") from error
 

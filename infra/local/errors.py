@@ -10,8 +10,6 @@ import socket
 from collections.abc import Mapping
 from pathlib import Path
 
-import psutil
-
 
 class StackError(Exception):
     """`what` happened, and what to do `next`. The CLI prints both, without a traceback."""
@@ -59,6 +57,8 @@ def _is_taken(port: int) -> bool:
 
 
 def _holder(port: int) -> str:
+    import psutil  # of the stack only: `circles import` runs without
+
     try:
         connections = psutil.net_connections("tcp")
     except psutil.AccessDenied:
@@ -70,6 +70,8 @@ def _holder(port: int) -> str:
 
 
 def _name(pid: int) -> str:
+    import psutil
+
     try:
         process = psutil.Process(pid)
         stack = process.environ().get("CIRCLES_HOME")
