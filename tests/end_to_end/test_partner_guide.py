@@ -16,7 +16,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from os import kill, pathsep
 from pathlib import Path
 from typing import Any
@@ -35,12 +35,14 @@ from services.runtime.postgres import connect
 from services.runtime.settings import IngestionSettings, PostgresSettings
 from tests.fakes.certificates import Authority
 from tests.gateways import gateway
+from tests.guides import Block, Shell, blocks, is_as_shown, with_values
 from tests.partners import Partner, attended, lake_rows, new_partner
 from tests.stacks import Stack, wait_until
 from tests.tools import missing, require
 
 ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "docs" / "guides" / "partner.md").read_text()
+BLOCKS = blocks(GUIDE)
 TENANT = "your-service-trial"
 """The guide's own tenant. It gets a name that no other test has."""
 
@@ -48,36 +50,6 @@ GRPCURL = "grpcurl -plaintext -expand-headers -H 'authorization: Bearer ${KEY}'"
 POST = "circles.participation.v1.ParticipationService/PostParticipationEvents"
 PROGRAMS = ("python", "js")
 INSTALLING = ("python3 -m venv", "go install", "npm install")
-
-
-@dataclass(frozen=True)
-class Block:
-    """A fenced block of the guide. `section` is the heading above it, without its number."""
-
-    section: str
-    language: str
-    text: str
-    shown: str = ""
-    """What comes of it, as the guide shows it below; `…` stands for anything."""
-
-    @property
-    def file_name(self) -> str:
-        """Of a program: its first line has it, in a comment."""
-        return self.text.split()[1]
-
-
-def _blocks() -> list[Block]:
-    heading = r"^##+ (?:\d+\. )?(?P<section>[^\n]*)$"
-    fence = r"^```(?P<language>\w*)\n(?P<text>.*?)^```$"
-    section, found = "", list[Block]()
-    for part in re.finditer(f"{heading}|{fence}", GUIDE, re.MULTILINE | re.DOTALL):
-        if part["section"] is not None:
-            section = part["section"]
-        elif part["language"] == "text":
-            found[-1] = replace(found[-1], shown=part["text"])
-        else:
-            found.append(Block(section, part["language"], part["text"]))
-    return found
 
 
 @dataclass(frozen=True)
@@ -109,11 +81,9 @@ SECTIONS = {
 
 
 @dataclass
-class Reader:
+class Reader(Shell):
     """Somebody with a shell, a folder and the guide."""
 
-    folder: Path
-    environment: dict[str, str]
     values: dict[str, str]
     """Of the variables that the guide introduces."""
     tenant_id: str
@@ -131,24 +101,10 @@ class Reader:
             self.follow(earlier)
         for tool, reason in SECTIONS[name].tools.items():
             require(tool, reason)
-        for block in _blocks():
+        for block in BLOCKS:
             if block.section == name:
                 self._do(block)
         self.followed.append(name)
-
-    def run(self, script: str) -> subprocess.CompletedProcess[str]:
-        """In the reader's shell, which remembers what was exported."""
-        whole = f"set -euo pipefail\ntouch exported\n. ./exported\n{script}\nexport -p > exported\n"
-        return subprocess.run(
-            ["bash", "-c", whole],
-            cwd=self.folder,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            check=False,
-            text=True,
-        )
 
     def post(self, partner: Partner, event: str, options: str = "") -> str:
         """What grpcurl says to one participation event, given as JSON, of a partner of the test's own."""
@@ -165,21 +121,10 @@ class Reader:
         if result.returncode != 0 and text.startswith(INSTALLING):
             missing(f"this did not work, for want of a network?\n{text}{result.stdout[-2000:]}")
         assert (result.returncode != 0) == block.shown.startswith("ERROR:"), f"{text}\n{result.stdout}"
-        assert _is_as_shown(result.stdout, block.shown), f"{text}\n{result.stdout}\nand not\n{block.shown}"
+        assert is_as_shown(result.stdout, block.shown), f"{text}\n{result.stdout}\nand not\n{block.shown}"
 
     def _with_values(self, text: str) -> str:
-        def line(found: re.Match[str]) -> str:
-            return f"export {found[1]}={shlex.quote(self.values[found[1]])}"
-
-        return re.sub(r"^export (\w+)=(?!\$\()\S+$", line, text, flags=re.MULTILINE).replace(
-            TENANT, self.tenant_id
-        )
-
-
-def _is_as_shown(output: str, shown: str) -> bool:
-    """White space apart, which grpcurl varies; where nothing is shown anything may come."""
-    pattern = re.escape(" ".join(shown.split())).replace("…", ".*")
-    return not shown or re.fullmatch(pattern, " ".join(output.split())) is not None
+        return with_values(text, self.values).replace(TENANT, self.tenant_id)
 
 
 @pytest.fixture(scope="module")
@@ -207,13 +152,12 @@ def reader(
 
 def test_every_block_of_the_guide_is_run() -> None:
     """No section with code is left out, and no program stands there that no command runs."""
-    blocks = _blocks()
-    assert list(dict.fromkeys(block.section for block in blocks)) == list(SECTIONS)
-    assert {block.language for block in blocks} == {"sh", *PROGRAMS}
-    assert not [block.text for block in blocks if block.language in PROGRAMS and block.shown]
-    commands = "".join(block.text for block in blocks if block.language == "sh")
-    for program in (block for block in blocks if block.language in PROGRAMS):
-        imported = any(f'"./{program.file_name}"' in other.text for other in blocks)
+    assert list(dict.fromkeys(block.section for block in BLOCKS)) == list(SECTIONS)
+    assert {block.language for block in BLOCKS} == {"sh", *PROGRAMS}
+    assert not [block.text for block in BLOCKS if block.language in PROGRAMS and block.shown]
+    commands = "".join(block.text for block in BLOCKS if block.language == "sh")
+    for program in (block for block in BLOCKS if block.language in PROGRAMS):
+        imported = any(f'"./{program.file_name}"' in other.text for other in BLOCKS)
         assert imported or f" {program.file_name}" in commands, program.file_name
 
 
