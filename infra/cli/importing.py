@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from services.client import Client, Event, Summary
 
 SHOWN_WRONG = 20
-SHOWN_EVENTS = 3
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -38,14 +37,14 @@ def importing() -> None:
 
 @dataclass(frozen=True)
 class Job:
-    """The options that every kind of file has."""
+    """The options that every kind of file has. `decimal_comma` is for tables alone."""
 
     path: Path
     dry_run: bool
+    show: int
     skip_wrong: bool
     rejects: Path | None
     time_zone: str
-    decimal_comma: bool
     revision: int
     address: str | None
     key_file: Path | None
@@ -53,6 +52,7 @@ class Job:
     tls_ca: Path | None
     tls_certificate: Path | None
     tls_key: Path | None
+    decimal_comma: bool = False
 
     def reading(self) -> dict[str, Any]:
         """As `infra.importing.rows.Options` has them."""
@@ -66,15 +66,26 @@ class Job:
         return {"time_zone": zone, "decimal_comma": self.decimal_comma, "revision": self.revision}
 
 
-def _common(command: Command) -> Command:
-    for decorate in reversed(_COMMON):
-        command = decorate(command)
-    return command
+def _with(options: Sequence[Callable[[Any], Any]]) -> Callable[[Command], Command]:
+    def decorate(command: Any) -> Any:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
 
 
 _COMMON = (
     click.argument("path", type=FILE, metavar="FILE"),
     click.option("--dry-run", is_flag=True, help="Show what would be posted, and all that is wrong."),
+    click.option(
+        "--show",
+        type=click.IntRange(min=0),
+        default=3,
+        show_default=True,
+        metavar="N",
+        help="How many events --dry-run shows.",
+    ),
     click.option("--skip-wrong", is_flag=True, help="Post the other rows although some are wrong."),
     click.option(
         "--rejects",
@@ -82,7 +93,6 @@ _COMMON = (
         help="Write what is wrong to this file, as CSV: places and reasons, not the rows.",
     ),
     click.option("--time-zone", default="UTC", show_default=True, help="Of dates and times that name none."),
-    click.option("--decimal-comma", is_flag=True, help="Numbers are written as 3,5."),
     click.option(
         "--revision",
         type=click.IntRange(min=1),
@@ -110,18 +120,21 @@ def _pairs(context: click.Context, parameter: click.Parameter, texts: Sequence[s
     return pairs
 
 
-_CODES = click.option(
-    "--code",
-    "codes",
-    multiple=True,
-    metavar="NAME=CODE",
-    callback=_pairs,
-    help="Of a name that makes none, or another than you want; as often as needed.",
+_TABLE = (
+    click.option("--decimal-comma", is_flag=True, help="Numbers are written as 3,5."),
+    click.option(
+        "--code",
+        "codes",
+        multiple=True,
+        metavar="NAME=CODE",
+        callback=_pairs,
+        help="Of a name that makes none, or another than you want; as often as needed.",
+    ),
 )
 
 
 @importing.command()
-@_common
+@_with(_COMMON)
 @click.option(
     "--design",
     type=click.Choice(["randomised", "controlled", "cohort", "cross-sectional", "descriptive"]),
@@ -132,16 +145,20 @@ _CODES = click.option(
     "--covariate", "covariates", multiple=True, metavar="COLUMN", help="A number that describes the study."
 )
 @click.option(
+    "--flip-g", is_flag=True, help="A g above 0 means that the first arm's mean is lower: turn its sign."
+)
+@click.option(
     "--reported-on",
     type=click.DateTime(["%Y-%m-%d"]),
     help="When it was reported; otherwise on the first of January of its year.",
 )
-@_CODES
+@_with(_TABLE)
 def metapsy(
     *,
     design: str | None,
     outcome: str,
     covariates: tuple[str, ...],
+    flip_g: bool,
     reported_on: datetime | None,
     codes: dict[str, str],
     **common: Any,
@@ -154,6 +171,7 @@ def metapsy(
         design=design or "",
         outcome=outcome,
         covariates=covariates,
+        flip_g=flip_g,
         reported_on=reported_on.date() if reported_on else None,
         codes=codes,
         **job.reading(),
@@ -162,10 +180,10 @@ def metapsy(
 
 
 @importing.command()
-@_common
+@_with(_COMMON)
 @click.option("--mapping", type=FILE, required=True, help="Says which columns are what, in YAML.")
 @click.option("--missing", multiple=True, metavar="WORD", help="Means no value, as -99; as often as needed.")
-@_CODES
+@_with(_TABLE)
 def redcap(*, mapping: Path, missing: tuple[str, ...], codes: dict[str, str], **common: Any) -> None:
     """A flat export of REDCap: CSV, a row for each record and event."""
     from infra.importing.mapping import read_mapping
@@ -179,7 +197,7 @@ def redcap(*, mapping: Path, missing: tuple[str, ...], codes: dict[str, str], **
 
 
 @importing.command()
-@_common
+@_with(_COMMON)
 @click.option("--study", default="", help="Code of the study that asked. Without: routine measurement.")
 @click.option("--time-point", default="", help="Code of the planned time point of all. Without: unplanned.")
 @click.option("--person-prefix", default="", help="Put before each id of a person.")
@@ -206,8 +224,9 @@ def fhir(*, study: str, time_point: str, person_prefix: str, items: dict[str, st
 
 @dataclass
 class Survey:
-    """What a file has, without its rows."""
+    """What a file has, without its rows. `show`: how many events are kept as samples."""
 
+    show: int
     kinds: Counter[str] = field(default_factory=Counter)
     notes: Counter[str] = field(default_factory=Counter)
     wrong: list[Wrong] = field(default_factory=list)
@@ -228,7 +247,7 @@ class Survey:
             self.wrong += row.wrong[: SHOWN_WRONG - len(self.wrong)]
             return
         self.kinds.update(str(event.WhichOneof("kind")) for event in row.events)
-        self.samples += row.events[: SHOWN_EVENTS - len(self.samples)]
+        self.samples += row.events[: self.show - len(self.samples)]
 
 
 def _run(job: Job, read: Callable[[], Iterator[Row]]) -> None:
@@ -247,7 +266,7 @@ def _run(job: Job, read: Callable[[], Iterator[Row]]) -> None:
 
 
 def _survey(job: Job, rows: Iterable[Row]) -> Survey:
-    survey = Survey()
+    survey = Survey(job.show)
     with _rejects(job.rejects) as write, _bars() as bars:
         task = bars.add_task(f"reading {job.path.name}", total=None)
         for row in rows:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from circles.outcomes.v1 import outcome_event_pb2 as outcomes
 from circles.outcomes.v1.outcome_event_pb2 import AttributeStated
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from infra.importing.codes import RULE
 from infra.importing.rows import Unreadable
@@ -52,13 +52,17 @@ class Consent(Coded):
 
 
 class Answers(_Part):
-    """The columns of an instrument's items in its order, None for one that was not asked; or of its total."""
+    """The columns of an instrument's items in its order, None for one that was not asked; or of its total.
+
+    `time_point`: of columns that have one of their own; else the row's event says it.
+    """
 
     instrument: Text
     version: Text
     items: tuple[str | None, ...] = ()
     total: str | None = None
     time: str | None = None
+    time_point: str | None = None
 
     @model_validator(mode="after")
     def _is_one_of_both(self) -> Self:
@@ -68,7 +72,10 @@ class Answers(_Part):
 
 
 class Project(_Part):
-    """`events`: time points by `redcap_event_name`, or by `name#2` for the second of a repeating one."""
+    """`events`: time points by `redcap_event_name`, or by `name#2` for the second of a repeating one.
+
+    An attribute may have several columns, as diagnoses that are ticked.
+    """
 
     person: Person
     time: str | None = None
@@ -79,9 +86,16 @@ class Project(_Part):
     instruments: tuple[Answers, ...] = ()
     arm: Coded | None = None
     age: Column | None = None
-    attributes: dict[Attribute, Coded] = {}
+    attributes: dict[Attribute, tuple[Coded, ...]] = {}
     covariates: dict[str, Coded] = {}
     consent: Consent | None = None
+
+    @field_validator("attributes", mode="before")
+    @classmethod
+    def _attributes_may_have_one_column(cls, body: Any) -> Any:
+        if not isinstance(body, dict):
+            return body
+        return {name: [coded] if isinstance(coded, dict) else coded for name, coded in body.items()}
 
     @model_validator(mode="before")
     @classmethod
@@ -92,8 +106,9 @@ class Project(_Part):
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:
-        if not self.study and (self.arm or self.covariates or self.events):
-            raise ValueError("study: arm, covariates and events are those of a study")
+        planned = self.events or any(answers.time_point for answers in self.instruments)
+        if not self.study and (self.arm or self.covariates or planned):
+            raise ValueError("study: arm, covariates and time points are those of a study")
         wrong = [*self._wrong_codes(), *self._wrong_words()]
         if wrong:
             raise ValueError("; ".join(wrong))
@@ -101,7 +116,8 @@ class Project(_Part):
 
     def columns(self) -> Iterator[str]:
         """All that it names, each where it stands."""
-        coded = (self.arm, self.age, self.consent, *self.attributes.values(), *self.covariates.values())
+        ticked = [coded for several in self.attributes.values() for coded in several]
+        coded = (self.arm, self.age, self.consent, *ticked, *self.covariates.values())
         named = [self.person.column, self.group, self.time]
         for each in coded:
             named += [each.column, each.time] if each else []
@@ -114,13 +130,15 @@ class Project(_Part):
         codes = [self.study, *self.covariates, *self.events.values()]
         for each in (self.arm, *self.covariates.values()):
             codes += [*(each.codes or {}).values()] if each else []
-        codes += [code for answers in self.instruments for code in (answers.instrument, answers.version)]
+        for answers in self.instruments:
+            codes += [answers.instrument, answers.version, answers.time_point]
         yield from (f"{code!r} is not {RULE.words}" for code in codes if code and not RULE.holds(code))
 
     def _wrong_words(self) -> Iterator[str]:
-        for name, coded in self.attributes.items():
+        for name, several in self.attributes.items():
             known = words_of(name)
-            wrong = [word for word in (coded.codes or {}).values() if word and word not in known]
+            words = [word for coded in several for word in (coded.codes or {}).values()]
+            wrong = [word for word in words if word and word not in known]
             yield from (f"{name}: {word!r} is not one of {', '.join(known)}" for word in wrong)
         for word in (self.consent.codes if self.consent else {}).values():
             if word not in ("given", "withdrawn", None):

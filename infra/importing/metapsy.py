@@ -41,10 +41,11 @@ EFFECTS = {
 }
 """Columns of ready-made effects and their standard errors; the first pair with a value counts."""
 
+ARM_NUMBERS = (1, 2)
 ARMS = ("condition_arm", "multi_arm", "n_arm", "mean_arm", "sd_arm", "event_arm", "totaln_arm")
 READ = frozenset(
     {"study", "outcome_type", "instrument", "time", "time_weeks", "design", "doi", *YEAR, *RISK_OF_BIAS}
-    | {f"{name}{arm}" for name in ARMS for arm in (1, 2)}
+    | {f"{name}{arm}" for name in ARMS for arm in ARM_NUMBERS}
     | {column for pairs in EFFECTS.values() for pair in pairs for column in pair}
 )
 """Columns that may become something. `.event_arm1` and its kin do not: metapsyTools may have imputed them."""
@@ -78,12 +79,14 @@ class Options(rows.Options):
     """`design`: of studies whose row has none. `outcome`: of rows that do not name theirs.
 
     `covariates`: columns of numbers that describe the study. `codes`: by name, where others are wanted.
+    `flip_g`: the file's Hedges g is above 0 where the first arm's mean is below the second's.
     `reported_on`: when the rows were reported; None: on the first of January of their year.
     """
 
     design: str = ""
     outcome: str = ""
     covariates: tuple[str, ...] = ()
+    flip_g: bool = False
     codes: Mapping[str, str] = field(default_factory=dict)
     reported_on: date | None = None
 
@@ -150,14 +153,20 @@ class _Reader:
         """What has been said of each thing, and where."""
         self._facts: dict[str, dict[str, Any]] = {}
         """What is known of each study that is registered."""
+        try:
+            self._covariates = {
+                column: self._codes.code("covariate", column) for column in options.covariates
+            }
+        except ValueError as rule:
+            raise Unreadable(f"--covariate: should be {rule}") from rule
 
     def fill(self, row: Row) -> None:
         """Adds the row's events to it, or what is wrong."""
         place = self._place(row)
         facts = self._read_facts(row)
         at = self._time(row, facts)
-        summaries = {arm: summary for arm in (1, 2) if (summary := self._read_arm(row, arm))}
-        effects = list(self._read_effects(row))
+        summaries = {arm: summary for arm in ARM_NUMBERS if (summary := self._read_arm(row, arm))}
+        effects = [each for each in self._read_effects(row) if _has_sign_of_means(row, each, summaries)]
         if not row.wrong and not summaries and not effects:
             row.refuse(
                 "", "", "mean, sd and n of an arm, its events and their n, or an effect with its error"
@@ -184,7 +193,7 @@ class _Reader:
 
     def _place(self, row: Row) -> _Place | None:
         study = self._code(row, "study", "study", row.cells["study"])
-        arms = [self._arm(row, arm) for arm in (1, 2)]
+        arms = [self._arm(row, arm) for arm in ARM_NUMBERS]
         outcome = self._outcome(row)
         instrument = self._optional(row, "instrument", row.cells.get("instrument", ""))
         time_point = self._optional(row, "time", _time_point(row.cells))
@@ -283,8 +292,9 @@ class _Reader:
             if columns is not None:
                 if not row.cells.get(columns[1]):
                     row.refuse(columns[1], "", f"the standard error of {columns[0]}")
-                estimate, error = (self._number(row, column) for column in columns)
-                yield _Effect(scale, estimate or 0.0, error or 0.0, columns)
+                estimate, error = (self._number(row, column) or 0.0 for column in columns)
+                is_turned = self._options.flip_g and scale == studies.EFFECT_SCALE_HEDGES_G
+                yield _Effect(scale, -estimate if is_turned else estimate, error, columns)
 
     def _number(self, row: Row, column: str) -> float | None:
         """None: missing, or wrong."""
@@ -308,13 +318,27 @@ class _Reader:
         """Once, and again when a later row knows more."""
         known = {**self._facts.get(study, {}), **facts}
         covariates = {
-            self._codes.code("covariate", column): known.pop(COVARIATE + column)
-            for column in self._options.covariates
+            code: known.pop(COVARIATE + column)
+            for column, code in self._covariates.items()
             if COVARIATE + column in known
         }
         registered = events.study_registered(study=study, at=at, covariates=covariates, event_id="", **known)
         columns = {f"study_registered.{name}": _column(row, name) for name in known}
         row.add(registered, {"study_code": "study"} | columns)
+
+
+def _has_sign_of_means(row: Row, effect: _Effect, summaries: Mapping[int, Mapping[str, Any]]) -> bool:
+    """Files differ in whether a positive g favours the first arm: beside the means it must say as they do."""
+    means = [summary["mean"] for summary in summaries.values() if summary["mean"] is not None]
+    if effect.scale != studies.EFFECT_SCALE_HEDGES_G or len(means) < len(ARM_NUMBERS):
+        return True
+    if effect.estimate * (means[0] - means[1]) >= 0:
+        return True
+    row.notes.append(
+        f"{effect.columns[0]} is not of the sign of mean_arm1 - mean_arm2, and not posted beside the means; "
+        "if that is so in rows without means too, --flip-g turns the sign of all"
+    )
+    return False
 
 
 def _fact(row: Row, study: str, name: str, value: Hashable) -> _Statement:

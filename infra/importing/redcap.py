@@ -81,8 +81,9 @@ class _Filling:
         self._consent()
         self._arm()
         self._age()
-        for name, coded in mapping.attributes.items():
-            self._attribute(name, coded)
+        for name, several in mapping.attributes.items():
+            for coded in several:
+                self._attribute(name, coded)
         for covariate, coded in mapping.covariates.items():
             self._covariate(covariate, coded)
         for answers in mapping.instruments:
@@ -154,7 +155,7 @@ class _Filling:
             items=found if answers.items else None,
             total=None if answers.items else found[1],
             study=self.options.mapping.study,
-            time_point=time_point,
+            time_point=answers.time_point or time_point,
         )
 
     def _add(

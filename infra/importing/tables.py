@@ -19,6 +19,9 @@ MISSING = frozenset({"", "NA"})
 """Words for no value. NaN is none of them: it is a number that went wrong."""
 
 DELIMITERS = ",;\t|"
+HEADER_CHARACTERS = 1_000_000
+"""Of a file without line breaks not all is read to find out what separates its cells."""
+
 _PARQUET = b"PAR1"
 
 
@@ -70,7 +73,7 @@ def _rows(
 def _csv(path: Path) -> Generator[tuple[str, list[str]]]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            delimiter = _delimiter(file.readline())
+            delimiter = _delimiter(file.readline(HEADER_CHARACTERS))
             file.seek(0)
             # Strict: else a quotation mark that is never closed takes the rest of the file into one cell.
             reader = csv.reader(file, delimiter=delimiter, strict=True)

@@ -56,6 +56,8 @@ def test_a_dry_run_posts_nothing_and_needs_no_key(home: Path, gateway: FakeGatew
     result = run(gateway, *STUDIES, "--dry-run", key="")
     assert result.exit_code == 0 and not gateway.received
     assert '"study_code": "example-adams-2015"' in result.stdout
+    assert result.stdout.count('"event_id"') == 3
+    assert run(gateway, *STUDIES, "--dry-run", "--show", "50").stdout.count('"event_id"') == 13
 
 
 def test_while_a_row_is_wrong_nothing_is_posted(home: Path, gateway: FakeGateway, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from circles.studies.v1 import study_event_pb2 as studies
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from infra.demo import bcg_trials
 from infra.importing.metapsy import Options, read
 from infra.importing.rows import Row, Unreadable, event_id_of
 
@@ -137,6 +138,15 @@ def test_a_count_of_criteria_is_no_risk_of_bias(tmp_path: Path) -> None:
     assert "not a judgement" in row.notes[0]
 
 
+def test_an_effect_of_the_other_sign_than_its_means_is_left_out_with_a_word(tmp_path: Path) -> None:
+    """Else one study would count for the other side where its means are not known."""
+    path = table(tmp_path, ROW | {".g": "0.51", ".g_se": "0.22"})
+    (row,) = [row for row in read(path, Options()) if row.events]
+    assert effects(row.events) == [] and "--flip-g" in row.notes[0]
+    (effect,) = effects(events_of(read(path, Options(flip_g=True))))
+    assert effect.estimate == -0.51
+
+
 @pytest.mark.parametrize(
     ("change", "field"),
     [
@@ -161,8 +171,8 @@ def test_a_count_of_criteria_is_no_risk_of_bias(tmp_path: Path) -> None:
         ({"year": "20155"}, "year"),
         ({"rob": "so-so"}, "rob"),
         ({"doi": "see our page"}, "doi"),
-        ({".g": "0.3"}, ".g_se"),
-        ({".g": "0.3", ".g_se": "0"}, ".g_se"),
+        ({".g": "-0.3"}, ".g_se"),
+        ({".g": "-0.3", ".g_se": "0"}, ".g_se"),
     ],
 )  # fmt: skip
 def test_a_wrong_value_is_named_with_its_column(
@@ -192,6 +202,11 @@ def test_what_a_wrong_row_said_does_not_count(tmp_path: Path) -> None:
     first, second = read(path, Options())
     assert first.wrong and not second.wrong
     assert len(second.events) == 3
+
+
+def test_a_covariate_that_makes_no_code_is_told_at_once(tmp_path: Path) -> None:
+    with pytest.raises(Unreadable, match="--covariate: should be a name that makes a code"):
+        list(read(table(tmp_path, ROW | {"名前": "1"}), Options(covariates=("名前",))))
 
 
 class TestNames:
@@ -274,6 +289,30 @@ class TestTables:
 
 
 cells = st.text(st.characters(codec="utf-8"))
+
+
+def test_trials_that_the_demo_has_are_the_same_in_these_columns(tmp_path: Path) -> None:
+    """Thirteen published trials, read here and by the demo's own reader of another table."""
+    with bcg_trials.DATA.open() as file:
+        trials = list(csv.DictReader(file))
+    rows = [
+        {
+            "study": f"BCG trial {int(trial['trial']):02}", "year": trial["year"], "doi": bcg_trials.DOI,
+            "condition_arm1": "vaccinated", "condition_arm2": "Not vaccinated",
+            "outcome_type": "Tuberculosis",
+            "event_arm1": trial["tpos"], "totaln_arm1": str(int(trial["tpos"]) + int(trial["tneg"])),
+            "event_arm2": trial["cpos"], "totaln_arm2": str(int(trial["cpos"]) + int(trial["cneg"])),
+            "design": "RCT" if trial["alloc"] == "random" else "controlled", "latitude": trial["ablat"],
+        }
+        for trial in trials
+    ]  # fmt: skip
+    theirs = list(bcg_trials.events())
+    ours = events_of(read(table(tmp_path, *rows), Options(covariates=("latitude",))))
+    for event in (*ours, *theirs):
+        event.event_id = ""
+    assert len(ours) == 39 and ours == theirs
+
+
 numbers = st.floats(-1e9, 1e9, allow_nan=False)
 sizes = st.integers(1, 1_000_000)
 

@@ -193,6 +193,28 @@ def test_consent_has_its_own_time_and_can_be_refused(tmp_path: Path) -> None:
     assert refused.HasField("consent_withdrawn")
 
 
+def test_an_attribute_may_have_several_columns(tmp_path: Path) -> None:
+    ticked = [
+        {"column": "g1", "codes": {"1": "bipolar", "0": None}},
+        {"column": "g2", "codes": {"1": "psychosis", "0": None}},
+        {"column": "g4", "codes": {"1": "adhd", "0": None}},
+    ]
+    project = PROJECT | {"instruments": [], "attributes": {"diagnosis": ticked}}
+    events = events_of(rows(tmp_path, {"g1": "1", "g2": "0", "g4": "1"}, project=project))
+    assert [event.attribute_stated.diagnosis for event in events] == [
+        outcomes.DIAGNOSIS_BIPOLAR, outcomes.DIAGNOSIS_ADHD,
+    ]  # fmt: skip
+
+
+def test_columns_of_one_row_may_have_time_points_of_their_own(tmp_path: Path) -> None:
+    """As in a table with a row for each person."""
+    wide = [{"instrument": "ors", "version": 1, "total": name, "time_point": name} for name in ("g1", "g2")]
+    project = PROJECT | {"instruments": wide, "events": {}}
+    events = events_of(rows(tmp_path, {"g1": "20", "g2": "25"}, project=project))
+    told = [event.questionnaire_answered for event in events]
+    assert [(one.total, one.time_point) for one in told] == [(20, "g1"), (25, "g2")]
+
+
 def test_values_without_codes_become_codes(tmp_path: Path) -> None:
     gender, episode = events_of(rows(tmp_path, {"gender": "non-binary", "episode": "Under 6 months"}))
     assert gender.attribute_stated.gender == outcomes.GENDER_NON_BINARY
