@@ -145,6 +145,9 @@ _TABLE = (
     "--covariate", "covariates", multiple=True, metavar="COLUMN", help="A number that describes the study."
 )
 @click.option(
+    "--attribute", "attributes", multiple=True, metavar="COLUMN", help="A word that describes the study."
+)
+@click.option(
     "--flip-g", is_flag=True, help="A g above 0 means that the first arm's mean is lower: turn its sign."
 )
 @click.option(
@@ -158,6 +161,7 @@ def metapsy(
     design: str | None,
     outcome: str,
     covariates: tuple[str, ...],
+    attributes: tuple[str, ...],
     flip_g: bool,
     reported_on: datetime | None,
     codes: dict[str, str],
@@ -171,6 +175,7 @@ def metapsy(
         design=design or "",
         outcome=outcome,
         covariates=covariates,
+        attributes=attributes,
         flip_g=flip_g,
         reported_on=reported_on.date() if reported_on else None,
         codes=codes,

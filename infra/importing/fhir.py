@@ -14,14 +14,16 @@ from pathlib import Path
 from typing import Any
 
 from infra.importing import rows, values
-from infra.importing.loinc import Loinc, loinc_of
 from infra.importing.rows import Row, Unreadable
 from services.client import events
-from services.runtime.instruments import instruments
+from services.runtime.instruments import Loinc, instruments
 
 FINAL = ("completed", "amended")
 NOT_FINAL = ("in-progress", "entered-in-error", "stopped")
 LOINC = "http://loinc.org"
+ANSWERS = {"LA6568-5": 0, "LA6569-3": 1, "LA6570-1": 2, "LA6571-9": 3}
+"""Points by LOINC's code of an answer, of its list LL358-3: not at all, …, nearly every day."""
+
 POINTS = (
     "http://hl7.org/fhir/StructureDefinition/ordinalValue",
     "http://hl7.org/fhir/StructureDefinition/itemWeight",
@@ -172,7 +174,7 @@ def _person(row: Row, subject: Any) -> str:
 
 def _version(row: Row, instrument: str) -> str:
     known = instruments().get(instrument)
-    versions = sorted(known.versions) if known else ["1"]
+    versions = known.versions if known else ("1",)
     if len(versions) > 1:
         row.refuse("questionnaire", instrument, f"an instrument of one version, not {', '.join(versions)}")
     return versions[0]
@@ -195,7 +197,7 @@ def _answers(
             count_others += 1
             continue
         instrument, item = question
-        value = _value(row, link, given, instrument, is_item=item != TOTAL)
+        value = _value(row, link, given, is_item=item != TOTAL)
         if item in answers[instrument]:
             row.refuse(link, "", "each question once")
         answers[instrument][item] = (value, link)
@@ -239,14 +241,14 @@ def _asked(row: Row, resource: Mapping[str, Any], codes: Collection[str]) -> dic
     """
     canonical = str(resource.get("questionnaire", "")).partition("|")[0]
     panel = _last_part(canonical)
-    known = loinc_of()
-    named = {code: each for code, each in known.items() if each.panel and each.panel == panel}
+    known = {code: each.loinc for code, each in instruments().items() if each.loinc}
+    named = {code: each for code, each in known.items() if panel and each.panel == panel}
     if named:
         return named
     has = {
         code: answered
         for code, each in known.items()
-        if (answered := frozenset(codes) & {*each.items, each.total} - {""})
+        if (answered := frozenset(codes) & {*each.items, each.total or ""} - {""})
     }
     largest = {code for code in has if not any(has[code] < other for other in has.values())}
     for code in sorted(largest):
@@ -264,7 +266,7 @@ def _question(code: str, link: str, asked: Mapping[str, Loinc], options: Options
         known = instruments().get(instrument)
         if number.isdecimal() and link == f"{before}{int(number)}{after}":
             # A question behind the last item is of something else, as PHQ-9's tenth.
-            return None if known and int(number) > known.count_items else (instrument, int(number))
+            return None if known and int(number) > known.items.count else (instrument, int(number))
     for instrument, each in asked.items():
         if code and code == each.total:
             return instrument, TOTAL
@@ -273,12 +275,12 @@ def _question(code: str, link: str, asked: Mapping[str, Loinc], options: Options
     return None
 
 
-def _value(row: Row, link: str, given: list[Any], instrument: str, *, is_item: bool) -> float:
+def _value(row: Row, link: str, given: list[Any], *, is_item: bool) -> float:
     """The number that was answered. A text is never shown."""
     if len(given) != 1 or not isinstance(given[0], Mapping):
         row.refuse(link, f"{len(given)} answers", "one answer")
         return 0
-    value = _points(given[0], instrument)
+    value = _points(given[0])
     if value is None:
         shown = next((name for name in given[0] if name.startswith("value")), "no value")
         row.refuse(
@@ -293,7 +295,7 @@ def _value(row: Row, link: str, given: list[Any], instrument: str, *, is_item: b
     return 0
 
 
-def _points(answer: Mapping[str, Any], instrument: str) -> float | None:
+def _points(answer: Mapping[str, Any]) -> float | None:
     for name in ("valueInteger", "valueDecimal"):
         if name in answer:
             return _number(answer[name])
@@ -305,10 +307,7 @@ def _points(answer: Mapping[str, Any], instrument: str) -> float | None:
         for each in extensions if isinstance(extensions, list) else []:
             if isinstance(each, Mapping) and each.get("url") in POINTS:
                 return _number(each.get("valueDecimal", each.get("valueInteger")))
-    known = loinc_of().get(instrument)
-    if known is None or coding.get("system", LOINC) != LOINC:
-        return None
-    return known.answers.get(str(coding.get("code")))
+    return ANSWERS.get(str(coding.get("code"))) if coding.get("system", LOINC) == LOINC else None
 
 
 def _number(value: Any) -> float | None:

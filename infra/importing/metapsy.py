@@ -7,6 +7,7 @@ that are ready made. Which of them a pool uses is the protocol's business (decis
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -50,8 +51,8 @@ READ = frozenset(
 )
 """Columns that may become something. `.event_arm1` and its kin do not: metapsyTools may have imputed them."""
 
-COVARIATE = "covariate "
-"""Before the names of columns, among the names of a study's other facts."""
+COVARIATE = "covariate"
+ATTRIBUTE = "attribute"
 
 ONLY_HOW = frozenset({"", "msd", "change", "dich", "es", "other", "precalc", "precalc_g", "precalc_log_rr"})
 """Values of `outcome_type` that say how an outcome was measured, not which it is."""
@@ -78,7 +79,8 @@ BIASES = {
 class Options(rows.Options):
     """`design`: of studies whose row has none. `outcome`: of rows that do not name theirs.
 
-    `covariates`: columns of numbers that describe the study. `codes`: by name, where others are wanted.
+    `covariates`: columns of numbers that describe the study; `attributes`: columns of words that do.
+    `codes`: by name, where others are wanted.
     `flip_g`: the file's Hedges g is above 0 where the first arm's mean is below the second's.
     `reported_on`: when the rows were reported; None: on the first of January of their year.
     """
@@ -86,9 +88,15 @@ class Options(rows.Options):
     design: str = ""
     outcome: str = ""
     covariates: tuple[str, ...] = ()
+    attributes: tuple[str, ...] = ()
     flip_g: bool = False
     codes: Mapping[str, str] = field(default_factory=dict)
     reported_on: date | None = None
+
+
+Fact = tuple[str, ...]
+"""What is told of a study: a field of its registration, a covariate and its column, or an attribute with its
+column and value, of which a study may have several."""
 
 
 class _Place(NamedTuple):
@@ -127,7 +135,7 @@ def read(path: Path, options: Options) -> Iterator[Row]:
     """Raises Unreadable, when the file is opened or while it is read."""
     table = read_table(path, revision=options.revision)
     _check(path, table.columns, options)
-    unused = [name for name in table.columns if name and name not in READ | set(options.covariates)]
+    unused = [name for name in table.columns if name and name not in READ | set(_chosen(options))]
     if unused:
         yield Row("header", notes=[f"columns that are not used: {', '.join(unused)}"])
     reader = _Reader(options)
@@ -138,9 +146,13 @@ def read(path: Path, options: Options) -> Iterator[Row]:
 
 
 def _check(path: Path, columns: Sequence[str], options: Options) -> None:
-    absent = [name for name in (*REQUIRED, *options.covariates) if name not in columns]
+    absent = [name for name in (*REQUIRED, *_chosen(options)) if name not in columns]
     if absent:
         raise Unreadable(f"{path.name} has no column {', '.join(absent)}. It has: {', '.join(columns)}.")
+
+
+def _chosen(options: Options) -> tuple[str, ...]:
+    return options.covariates + options.attributes
 
 
 class _Reader:
@@ -151,14 +163,12 @@ class _Reader:
         self._codes = Codes(options.codes)
         self._told: dict[tuple[Hashable, ...], tuple[Hashable, str]] = {}
         """What has been said of each thing, and where."""
-        self._facts: dict[str, dict[str, Any]] = {}
+        self._facts: dict[str, dict[Fact, Any]] = {}
         """What is known of each study that is registered."""
         try:
-            self._covariates = {
-                column: self._codes.code("covariate", column) for column in options.covariates
-            }
+            self._names = {column: self._codes.code("column", column) for column in _chosen(options)}
         except ValueError as rule:
-            raise Unreadable(f"--covariate: should be {rule}") from rule
+            raise Unreadable(f"--covariate, --attribute: should be {rule}") from rule
 
     def fill(self, row: Row) -> None:
         """Adds the row's events to it, or what is wrong."""
@@ -174,7 +184,10 @@ class _Reader:
         if row.wrong or place is None or at is None:
             return
         statements = [
-            *(_fact(row, place.study, name, value) for name, value in facts.items()),
+            *(
+                _Statement(("study", place.study, *fact), value, _column(row, fact))
+                for fact, value in facts.items()
+            ),
             *(_summary(place, arm, summary, at) for arm, summary in summaries.items()),
             *(_estimate(place, effect, at) for effect in effects),
         ]
@@ -229,18 +242,23 @@ class _Reader:
         row.refuse("outcome_type", told, "which outcome it is; --outcome names that of such rows")
         return None
 
-    def _read_facts(self, row: Row) -> dict[str, Any]:
-        """What the row says of its study, by the name of the contract's field; covariates by their column."""
+    def _read_facts(self, row: Row) -> dict[Fact, Any]:
+        """What the row says of its study."""
         design = row.cells.get("design", "") or self._options.design
-        found = {
-            "design": row.parsed("design", design, _design),
-            "publication_year": self._read_year(row),
-            "doi": re.sub(r"^(https?://(dx\.)?doi\.org/|doi:\s*)", "", row.cells.get("doi", ""), flags=re.I),
-            "risk_of_bias": self._read_bias(row),
+        found: dict[Fact, Any] = {
+            ("design",): row.parsed("design", design, _design),
+            ("publication_year",): self._read_year(row),
+            ("doi",): re.sub(
+                r"^(https?://(dx\.)?doi\.org/|doi:\s*)", "", row.cells.get("doi", ""), flags=re.I
+            ),
+            ("risk_of_bias",): self._read_bias(row),
         }
         for column in self._options.covariates:
-            found[COVARIATE + column] = self._number(row, column)
-        return {name: value for name, value in found.items() if value not in (None, "")}
+            found[COVARIATE, column] = self._number(row, column)
+        for column in self._options.attributes:
+            word = self._optional(row, column, row.cells[column])
+            found[ATTRIBUTE, column, word or ""] = word
+        return {fact: value for fact, value in found.items() if value not in (None, "")}
 
     def _read_year(self, row: Row) -> int | None:
         """The standard writes a study's name as `Smith, 2011`."""
@@ -260,10 +278,10 @@ class _Reader:
             return None
         return row.parsed(column, text, _bias) if text else None
 
-    def _time(self, row: Row, facts: Mapping[str, Any]) -> datetime | None:
+    def _time(self, row: Row, facts: Mapping[Fact, Any]) -> datetime | None:
         if on := self._options.reported_on:
             return datetime(on.year, on.month, on.day, tzinfo=self._options.time_zone)
-        year = facts.get("publication_year", 0)
+        year = facts.get(("publication_year",), 0)
         if 1900 <= year <= 2100:
             return datetime(year, 1, 1, tzinfo=UTC)
         if not any(each.field in YEAR for each in row.wrong):
@@ -314,16 +332,22 @@ class _Reader:
                 shown = row.cells.get(each.column, "")
                 row.refuse(each.column, shown, f"the same as in {where}, of the same {what}")
 
-    def _register(self, row: Row, study: str, facts: Mapping[str, Any], at: datetime) -> None:
-        """Once, and again when a later row knows more."""
-        known = {**self._facts.get(study, {}), **facts}
-        covariates = {
-            code: known.pop(COVARIATE + column)
-            for column, code in self._covariates.items()
-            if COVARIATE + column in known
-        }
-        registered = events.study_registered(study=study, at=at, covariates=covariates, event_id="", **known)
-        columns = {f"study_registered.{name}": _column(row, name) for name in known}
+    def _register(self, row: Row, study: str, facts: Mapping[Fact, Any], at: datetime) -> None:
+        """Once, and again when a later row knows more: all that is known so far."""
+        fields: dict[str, Any] = {}
+        covariates: dict[str, float] = {}
+        attributes: defaultdict[str, list[str]] = defaultdict(list)
+        for (kind, *column), value in {**self._facts.get(study, {}), **facts}.items():
+            if kind == COVARIATE:
+                covariates[self._names[column[0]]] = value
+            elif kind == ATTRIBUTE:
+                attributes[self._names[column[0]]].append(value)
+            else:
+                fields[kind] = value
+        registered = events.study_registered(
+            study=study, at=at, covariates=covariates, attributes=attributes, event_id="", **fields
+        )
+        columns = {f"study_registered.{name}": _column(row, (name,)) for name in fields}
         row.add(registered, {"study_code": "study"} | columns)
 
 
@@ -341,14 +365,10 @@ def _has_sign_of_means(row: Row, effect: _Effect, summaries: Mapping[int, Mappin
     return False
 
 
-def _fact(row: Row, study: str, name: str, value: Hashable) -> _Statement:
-    return _Statement(("study", study, name), value, _column(row, name))
-
-
-def _column(row: Row, name: str) -> str:
+def _column(row: Row, fact: Fact) -> str:
     """Where a fact of the study stands in the file."""
     among = {"publication_year": YEAR, "risk_of_bias": RISK_OF_BIAS}
-    return _first(row.cells, among.get(name, (name.removeprefix(COVARIATE),)))[0]
+    return _first(row.cells, among.get(fact[0], fact[1:2] or fact))[0]
 
 
 def _summary(place: _Place, arm: int, summary: Mapping[str, Any], at: datetime) -> _Statement:

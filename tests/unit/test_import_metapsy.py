@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -125,6 +126,22 @@ def test_covariates_are_the_columns_that_are_asked_for(tmp_path: Path) -> None:
     assert [(each.code, each.value) for each in covariates] == [("mean_age", 41.5)]
 
 
+def test_attributes_are_words_of_which_a_study_may_have_several(tmp_path: Path) -> None:
+    rows = [
+        ROW | {"Target group": "Older adults"},
+        ROW | {"Target group": "carers", "outcome_type": "anxiety"},
+    ]
+    options = Options(attributes=("Target group",))
+    events = events_of(read(table(tmp_path, *rows), options))
+    told = [
+        [(each.code, each.value) for each in event.study_registered.attributes]
+        for event in events
+        if event.HasField("study_registered")
+    ]
+    first = ("target-group", "older-adults")
+    assert told == [[first], [first, ("target-group", "carers")]]
+
+
 def test_a_date_of_reporting_takes_the_place_of_the_year(tmp_path: Path) -> None:
     path = table(tmp_path, ROW | {"year": "", "study": "Adams"})
     assert wrong_of(read(path, Options())) == [("line 2", "year", "")]
@@ -205,7 +222,7 @@ def test_what_a_wrong_row_said_does_not_count(tmp_path: Path) -> None:
 
 
 def test_a_covariate_that_makes_no_code_is_told_at_once(tmp_path: Path) -> None:
-    with pytest.raises(Unreadable, match="--covariate: should be a name that makes a code"):
+    with pytest.raises(Unreadable, match="--covariate, --attribute: should be a name that makes a code"):
         list(read(table(tmp_path, ROW | {"名前": "1"}), Options(covariates=("名前",))))
 
 
@@ -360,3 +377,15 @@ def test_any_text_makes_an_event_or_a_line_of_what_is_wrong(name: str, value: st
         (row,) = read(path, Options())
     assert bool(row.wrong) or len(row.events) == 3
     assert all(each.value.isascii() for each in row.wrong)
+
+
+@given(st.binary(max_size=300))
+@settings(max_examples=100)
+def test_whatever_a_file_has_it_is_read_or_said_to_be_unreadable(content: bytes) -> None:
+    header = ",".join(ROW).encode() + b"\n"
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "rows.csv"
+        for text in (content, header + content, b"PAR1" + content):
+            path.write_bytes(text)
+            with suppress(Unreadable):
+                list(read(path, Options()))
