@@ -81,6 +81,13 @@ def test_the_others_are_posted_when_that_is_wanted(home: Path, gateway: FakeGate
     assert len(gateway.stored) == 13 - 3
 
 
+def test_rejects_never_overwrite_the_file(home: Path, gateway: FakeGateway, tmp_path: Path) -> None:
+    command = changed(tmp_path, "12.9", "NaN")
+    before = Path(command[1]).read_bytes()
+    assert run(gateway, *command, "--rejects", command[1]).exit_code == 1
+    assert Path(command[1]).read_bytes() == before
+
+
 def test_many_errors_are_counted_and_the_first_are_shown(
     home: Path, gateway: FakeGateway, tmp_path: Path
 ) -> None:

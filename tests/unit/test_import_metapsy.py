@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from infra.demo import bcg_trials
-from infra.importing.metapsy import Options, read
+from infra.importing.comparison import Options
+from infra.importing.metapsy import read
 from infra.importing.rows import Row, Unreadable, event_id_of
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "guides" / "examples" / "metapsy.csv"
