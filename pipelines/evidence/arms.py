@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from pipelines.evidence.estimates import (
@@ -65,19 +66,28 @@ class ArmStudy:
         return first
 
     def cell(self, arm: str, outcome: Outcome, time_point: str) -> Cell:
-        of_arm = self.summaries[self.summaries["arm"] == arm]
-        # An arm's people stand in each of its rows, also where nobody answered at this time point.
-        allocated = int(of_arm["count_allocated"].max()) if len(of_arm) else 0
-        consented = int(of_arm["count_consented"].max()) if len(of_arm) else 0
-        found = of_arm[_is_of_scale(of_arm, outcome) & (of_arm["time_point"] == time_point)]
+        allocated, consented = self._sizes.get(arm, (0, 0))
+        found = self._cells.get((arm, *_scale(outcome), time_point))
         nobody = Cell(arm, Summary(0, None, None), allocated, consented)
-        if not len(found):
+        if found is None:
             return nobody
-        row = found.iloc[0]
-        n = int(row["count_scored"])
-        scores = Summary(n, float(row["mean"]) if n else None, float(row["sd"]) if n > 1 else None)
-        first, last = (row[name].date() for name in ("first_answered_at", "last_answered_at"))
+        n = int(found["count_scored"])
+        scores = Summary(n, float(found["mean"]) if n else None, float(found["sd"]) if n > 1 else None)
+        first, last = (found[name].date() for name in ("first_answered_at", "last_answered_at"))
         return replace(nobody, scores=scores, first=first, last=last)
+
+    @cached_property
+    def _cells(self) -> dict[tuple[str, ...], Row]:
+        place = ("arm", "instrument", "instrument_version", "scale", "time_point")
+        return {tuple(row[each] for each in place): row for row in _records(self.summaries)}
+
+    @cached_property
+    def _sizes(self) -> dict[str, tuple[int, int]]:
+        """People allocated, and those of them who consent, by arm: they stand in each of its rows."""
+        return {
+            row["arm"]: (int(row["count_allocated"]), int(row["count_consented"]))
+            for row in _records(self.summaries)
+        }
 
     def contrast(self, arm: str, reference: str) -> str:
         if self.design == "randomised":
@@ -236,20 +246,16 @@ _PAIRED = "people with a first and a last score"
 
 def change_rows(study: ArmStudy, outcome: Outcome, changes: pd.DataFrame) -> Iterator[Row]:
     """Shares of each arm who recovered, improved, stayed or deteriorated from first to last score."""
+    found = {
+        row["arm"]: row
+        for row in _of_study(changes, study)
+        if tuple(row[each] for each in ("instrument", "instrument_version", "scale")) == _scale(outcome)
+    }
     for arm in study.arms.arms:
         cell = study.cell(arm, outcome, outcome.time_points[0])
-        found = changes[
-            (changes["tenant_id"] == study.tenant)
-            & (changes["study_code"] == study.protocol.study)
-            & (changes["arm"] == arm)
-            & _is_of_scale(changes, outcome)
-        ]
-        for name, estimate, paired, inside in _shares(found.iloc[0] if len(found) else None):
-            yield (
-                study.common
-                | place_of(outcome, None)
-                | _share_row(cell, name, estimate, n=paired, inside=inside, unit=_PAIRED)
-            )
+        for name, estimate, paired, inside in _shares(found.get(arm)):
+            row = _share_row(cell, name, estimate, n=paired, inside=inside, unit=_PAIRED)
+            yield study.common | place_of(outcome, None) | row
 
 
 def _shares(changed: Any) -> Iterator[tuple[str, Estimate, int, int | None]]:
@@ -283,9 +289,6 @@ def _share(name: str, inside: int | None, paired: int, changed: Any) -> Estimate
 
 def recovery_rows(study: ArmStudy, recoveries: pd.DataFrame) -> Iterator[Row]:
     """By the rule of NHS Talking Therapies, of arms whose people have both questionnaires."""
-    of_study = recoveries[
-        (recoveries["tenant_id"] == study.tenant) & (recoveries["study_code"] == study.protocol.study)
-    ]
     units = {"cases": "people who finished and were a case", "finished": "people who finished"}
     names = {
         "nhs_recovery_share": ("recovered", "cases"),
@@ -294,7 +297,7 @@ def recovery_rows(study: ArmStudy, recoveries: pd.DataFrame) -> Iterator[Row]:
         "nhs_reliable_deterioration_share": ("reliably_deteriorated", "finished"),
     }
     method = "rule of NHS Talking Therapies, PHQ-9 and GAD-7; finished: two sessions attended"
-    for row in of_study.to_dict("records"):
+    for row in _of_study(recoveries, study):
         if row["arm"] not in study.arms.arms:
             continue
         cell = study.cell(row["arm"], study.arms.outcomes[0], study.arms.outcomes[0].time_points[0])
@@ -357,12 +360,17 @@ def cost_rows(study: ArmStudy, costs: pd.DataFrame) -> Iterator[Row]:
 # --- Small parts ------------------------------------------------------------------------------------------
 
 
-def _is_of_scale(frame: pd.DataFrame, outcome: Outcome) -> pd.Series[bool]:
-    return (
-        (frame["instrument"] == outcome.instrument)
-        & (frame["instrument_version"] == outcome.instrument_version)
-        & (frame["scale"] == outcome.scale)
-    )
+def _scale(outcome: Outcome) -> tuple[str, str, str]:
+    return outcome.instrument, outcome.instrument_version, outcome.scale
+
+
+def _of_study(rows: pd.DataFrame, study: ArmStudy) -> list[Row]:
+    is_of_it = (rows["tenant_id"] == study.tenant) & (rows["study_code"] == study.protocol.study)
+    return _records(rows[is_of_it])
+
+
+def _records(rows: pd.DataFrame) -> list[Row]:
+    return [{str(name): value for name, value in row.items()} for row in rows.to_dict("records")]
 
 
 def _spread(scores: Summary) -> Estimate:

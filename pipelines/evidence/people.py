@@ -62,19 +62,19 @@ class People:
         """Labels of clusters. Who is in no group is one alone."""
         return [self.groups.get(each) for each in people]
 
-    def answers(self, outcome: Outcome | Covariate) -> pd.DataFrame:
-        """Rows of one scale."""
-        scores = self.scores
-        return scores[
-            (scores["instrument"] == outcome.instrument)
-            & (scores["instrument_version"] == outcome.instrument_version)
-            & (scores["scale"] == outcome.scale)
-        ]
-
     def at(self, outcome: Outcome | Covariate, time_point: str) -> dict[str, float]:
         """Score by person, in the order of their names."""
-        answers = self.answers(outcome)
-        return _by_person(answers[answers["time_point"] == time_point], "score")
+        scale = (outcome.instrument, outcome.instrument_version, outcome.scale)
+        return self._scores.get((*scale, time_point), {})
+
+    @cached_property
+    def _scores(self) -> dict[tuple[str, str, str, str], dict[str, float]]:
+        """Score by person, by scale and time point."""
+        found: dict[tuple[str, str, str, str], dict[str, float]] = {}
+        names = ["instrument", "instrument_version", "scale", "time_point", "participant_id", "score"]
+        for *place, person, score in zip(*(self.scores[each] for each in names), strict=True):
+            found.setdefault((place[0], place[1], place[2], place[3]), {})[person] = float(score)
+        return found
 
     def columns(self, wanted: Sequence[Covariate], people: Sequence[str]) -> Columns:
         """What is adjusted for, of these people."""

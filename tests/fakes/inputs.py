@@ -15,7 +15,7 @@ COLUMNS = {
     "age_band data_until",
     "studies": "tenant_id data_class study_code design result risk_of_bias doi registered_at",
     "attributes": "tenant_id study_code attribute attribute_value",
-    "covariates": "tenant_id study_code",
+    "covariates": "tenant_id study_code covariate covariate_value",
     "reports": "tenant_id study_code",
     "arms": "tenant_id study_code arm",
     "changes": "tenant_id study_code arm instrument instrument_version scale",
@@ -28,10 +28,10 @@ COLUMNS = {
 }
 
 
-def inputs(**frames: list[dict[str, Any]] | pd.DataFrame) -> Inputs:
+def inputs(**frames: list[dict[str, Any]]) -> Inputs:
     return Inputs(
         **{
-            name: pd.DataFrame(frames[name]) if name in frames else pd.DataFrame(columns=columns.split())
+            name: pd.DataFrame(frames[name]) if frames.get(name) else pd.DataFrame(columns=columns.split())
             for name, columns in COLUMNS.items()
         }
     )

@@ -71,13 +71,7 @@ def pooled_of(
 def table(
     reports: list[dict[str, Any]], studies: list[dict[str, Any]], covariates: Sequence[dict[str, Any]] = ()
 ) -> pd.DataFrame:
-    found = inputs(
-        covariates=pd.DataFrame(
-            covariates, columns=["tenant_id", "study_code", "covariate", "covariate_value"]
-        ),
-        studies=pd.DataFrame(studies, columns=[*registered("s")]),
-        reports=pd.DataFrame(reports, columns=[*summary("s", "group", 1.0)]),
-    )
+    found = inputs(covariates=[*covariates], studies=studies, reports=reports)
     return control(group_peer_support_meta(found))
 
 
