@@ -13,9 +13,9 @@ import click
 
 from infra.cli.sql import open_published
 from infra.cli.tables import print_table
-from infra.demo import bcg_trials, beat_the_blues, southern_women
+from infra.demo import bcg_trials, beat_the_blues, reviews, southern_women
 from services.runtime.settings import StackSettings
-from services.simulator import community
+from services.simulator import community, studies
 
 _COMPARISON = """
 SELECT time_point,
@@ -63,6 +63,22 @@ FROM (
 GROUP BY group_id, people ORDER BY people DESC LIMIT 5
 """
 
+_COUNTS = """
+SELECT own.study, own.part, own.estimate AS counted, printed.estimate AS printed, own.denominator
+FROM (SELECT * FROM evidence.youth_online_peer_support UNION ALL SELECT * FROM evidence.mutual_help) AS own
+JOIN (SELECT * FROM evidence.youth_online_peer_support UNION ALL SELECT * FROM evidence.mutual_help) AS printed
+  USING (study, estimate_name, part)
+WHERE own.tenant = %(tenant)s AND printed.tenant = 'literature'
+ORDER BY own.study, own.part
+"""
+
+_TERMS = """
+SELECT outcome, part AS term, estimate, ci_low, ci_high, ci_level, n
+FROM evidence.carers_controlled
+WHERE study = %(study)s AND tenant = %(tenant)s AND estimate_name = 'mixed_coefficient'
+ORDER BY outcome, part
+"""
+
 _WORDS = "n, mean and SD of the total; Hedges g with its 95 % interval, arm minus reference. Lower is better."
 
 
@@ -82,6 +98,16 @@ def print_evidence(community_tenant: str) -> None:
             "Not support groups: the rows that meta-analysis is checked with. Below 0 favours the vaccine.",
         )
         _print(connection, _POOLS, {"tenant": bcg_trials.TENANT, "study": bcg_trials.STUDY})
+        _title(
+            "Studies as two reviews count them (Ali et al. 2015; Pistrang et al. 2008), and as they print it.",
+            "Each count is printed; which study has which combination is not.",
+        )
+        _print(connection, _COUNTS, {"tenant": reviews.TENANT})
+        _title(
+            "Carers in a group and others, made by a program: a mixed model over two later time points.",
+            "Planted: the group -2, a point of wellbeing -0.3, no employment +1.5 points of distress (K10).",
+        )
+        _print(connection, _TERMS, {"tenant": studies.TENANT, "study": studies.CARERS})
         _title("A trial inside the synthetic community (about nobody), PHQ-9.", _WORDS)
         _print_comparison(connection, community.STUDY, community_tenant, community.ARMS)
         _title("Engagement of the five largest groups of the synthetic community (about nobody).", "")

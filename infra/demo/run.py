@@ -35,6 +35,7 @@ from services.ingestion.keys import create_key, list_keys, revoke_key
 from services.runtime.lake import open_lake
 from services.runtime.postgres import connect
 from services.runtime.settings import IngestionSettings, PostgresSettings, StackSettings, home
+from services.simulator import studies
 from services.simulator.community import Community
 
 COMMUNITY_TENANT = "synthetic-community"
@@ -86,8 +87,15 @@ def _sources(count_events: int) -> Iterator[Source]:
     yield Source(southern_women.TENANT, "public", "attendance of 18 women", southern_women.events)
     yield Source(bcg_trials.TENANT, "public", "13 vaccine trials", bcg_trials.events)
     yield Source(reviews.TENANT, "public", "studies of two reviews", reviews.events)
+    yield Source(studies.TENANT, "synthetic", "synthetic studies", _studies)
     community = Community(COMMUNITY_SEED, count_events)
     yield Source(COMMUNITY_TENANT, "synthetic", "synthetic community", community.events)
+
+
+def _studies() -> Iterator[Event]:
+    """A worked example of each system that compares people."""
+    for made in (studies.carers, studies.mutual_help, studies.youth):
+        yield from studies.events(made(COMMUNITY_SEED))
 
 
 def _start(*without: str) -> None:

@@ -5,18 +5,17 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Callable
-from typing import Any
 
 INCHES = (7.0, 3.0)
 
 
-def markdown(draw: Callable[[Any], None]) -> str:
-    """`draw` gets the axes of an empty figure."""
+def markdown(draw: Callable[..., None], panels: int = 1) -> str:
+    """`draw` gets the axes of an empty figure, one for each panel, from left to right."""
     # A figure of its own, without pyplot: nothing is kept between runs and no display is looked for.
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=INCHES, layout="constrained")
-    draw(figure.subplots())
+    draw(*figure.subplots(1, panels, squeeze=False)[0])
     png = io.BytesIO()
     figure.savefig(png, format="png", dpi=80)
     return f"![plot](data:image/png;base64,{base64.b64encode(png.getvalue()).decode()})"

@@ -26,6 +26,8 @@ from services.client import events as made
 STARTS_AT = datetime(2026, 4, 1, tzinfo=UTC)
 NAMESPACE = uuid.UUID("6f1c0e4e-0d55-5c8e-8f3a-2b9f1f0c7a11")
 
+TENANT = "synthetic-studies"
+
 CARERS, MUTUAL_HELP, YOUTH = "synthetic-carers", "synthetic-mutual-help", "synthetic-youth"
 """The protocols that ask for them."""
 

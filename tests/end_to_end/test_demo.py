@@ -14,10 +14,15 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import psycopg2
 import pytest
+import statsmodels.api as sm
 
+from pipelines.evidence.rows import TABLES
 from services.runtime.settings import PostgresSettings, ReaderSettings
+from services.simulator.studies import Truth
 from tests.builds import STAGED, wait_until_built
 from tests.difficult_partners import COUNT_EVENTS, Partners, killed_events, post_group
 from tests.fakes.bad_input import bad_events
@@ -82,6 +87,66 @@ def test_pooled_trials_give_the_printed_digits(built: Partners) -> None:
     assert found["q", "all studies"] == [152.2330] and found["tau2", "all studies"][0] == 0.3132
 
 
+def test_studies_of_reviews_are_counted_to_their_printed_digits(built: Partners) -> None:
+    """Reproduction, from RPC to table: what Ali et al. and Pistrang et al. print, beside what is counted."""
+    for table, study, printed in (
+        ("youth_online_peer_support", "ali-2015", 12),
+        ("mutual_help", "pistrang-2008", 5),
+    ):
+        rows = published_rows(
+            "SELECT tenant, estimate_name, coalesce(part, ''), estimate, denominator "
+            f"FROM evidence.{table} WHERE study = '{study}' AND estimate_name IN ('studies', 'votes')"
+        )
+        by_tenant: dict[str, dict[tuple[str, str], tuple[float, int]]] = {"reviews": {}, "literature": {}}
+        for tenant, name, part, *numbers in rows:
+            by_tenant[tenant][name, part] = (numbers[0], numbers[1])
+        assert len(by_tenant["literature"]) == printed
+        assert by_tenant["reviews"].items() >= by_tenant["literature"].items()
+
+
+def test_the_trials_models_equal_those_of_independent_code(built: Partners) -> None:
+    """Beat the Blues from RPC to table against statsmodels on the file."""
+    table = pd.read_csv(BTHEB)
+    long = table.melt(
+        ["subject", "drug", "length", "treatment", "bdi.pre"], ["bdi.2m", "bdi.3m", "bdi.5m", "bdi.8m"]
+    ).dropna()
+    long["time"] = long["variable"].map({"bdi.2m": 2, "bdi.3m": 3, "bdi.5m": 5, "bdi.8m": 8})
+    long = long.sort_values(["subject", "time"])
+    design = np.column_stack([
+        np.ones(len(long)), long["treatment"] == "BtheB", long["time"], long["bdi.pre"],
+        long["drug"] == "Yes", long["length"] == "<6m",
+    ]).astype(float)  # fmt: skip
+    terms = ["arm: btheb", "time", "baseline", "antidepressant=yes", "episode=under-6-months"]
+    working = sm.cov_struct.Exchangeable()
+    gee = sm.GEE(long["value"], design, groups=long["subject"], cov_struct=working).fit()
+    mixed = sm.MixedLM(long["value"], design, groups=long["subject"]).fit(reml=True)
+    found = {
+        (name, part): (estimate, se)
+        for name, part, estimate, se in published_rows(
+            "SELECT estimate_name, part, estimate, se FROM evidence.carers_controlled "
+            "WHERE tenant = 'beat-the-blues' AND estimate_name IN ('gee_coefficient', 'mixed_coefficient')"
+        )
+    }
+    for place, term in enumerate(terms, 1):
+        expected = (gee.params.iloc[place], gee.bse.iloc[place])
+        assert found["gee_coefficient", term] == pytest.approx(expected, rel=1e-5)
+        assert found["mixed_coefficient", term][0] == pytest.approx(mixed.fe_params.iloc[place], abs=1e-4)
+
+
+def test_what_is_planted_comes_back(built: Partners) -> None:
+    """Recovery, from RPC to table: the simulated carers."""
+    rows = published_rows(
+        "SELECT part, ci_low, ci_high FROM evidence.carers_controlled WHERE tenant = 'synthetic-studies' "
+        "AND outcome = 'psychological distress' AND estimate_name = 'mixed_coefficient'"
+    )
+    found = {part: (low, high) for part, low, high in rows}
+    truth = Truth()
+    planted = {"arm: group": truth.difference, "wellbeing": truth.wellbeing,
+               "employment=homemaker": -truth.employment}  # fmt: skip
+    for part, value in planted.items():
+        assert found[part][0] < value < found[part][1], part
+
+
 def _scores(column: str, treatment: str) -> list[float]:
     with BTHEB.open() as table:
         return [
@@ -123,7 +188,7 @@ def test_what_the_demo_prints(built: Partners) -> None:
 
 
 def test_every_row_names_its_class_and_synthetic_rows_say_so(built: Partners) -> None:
-    for table in ("group_engagement", "carers_controlled"):
+    for table in TABLES:
         rows = published_rows(f"SELECT DISTINCT tenant, data_class FROM evidence.{table}")
         classes = dict(rows)
         assert len(classes) == len(rows)
@@ -249,7 +314,10 @@ def test_after_down_and_up_what_is_new_comes_in_by_the_sensor_and_no_other_figur
 def _figures(*, but: str) -> list[tuple[Any, ...]]:
     """Everything that is published of other tenants."""
     rows = []
-    for table, also in (("group_engagement", "group_id"), ("carers_controlled", "arm || time_point")):
+    for table, also in (
+        ("group_engagement", "group_id"),
+        ("carers_controlled", "concat_ws('/', arm, time_point, outcome, part)"),
+    ):
         rows += published_rows(
             f"SELECT '{table}', tenant, study, {also}, estimate_name, n, "
             f"to_char(estimate, '9.99999999999EEEE'), to_char(ci_low, '9.99999999999EEEE') "
