@@ -30,7 +30,7 @@ SELECT time_point,
        max(ci_high) FILTER (WHERE estimate_name = 'hedges_g') AS ci_high,
        bool_or(suppressed) AS suppressed
 FROM evidence.carers_controlled
-WHERE study = %(study)s AND tenant = %(tenant)s
+WHERE study = %(study)s AND tenant = %(tenant)s AND time_point IS NOT NULL
 GROUP BY time_point
 """
 
@@ -64,12 +64,15 @@ GROUP BY group_id, people ORDER BY people DESC LIMIT 5
 """
 
 _COUNTS = """
-SELECT own.study, own.part, own.estimate AS counted, printed.estimate AS printed, own.denominator
-FROM (SELECT * FROM evidence.youth_online_peer_support UNION ALL SELECT * FROM evidence.mutual_help) AS own
-JOIN (SELECT * FROM evidence.youth_online_peer_support UNION ALL SELECT * FROM evidence.mutual_help) AS printed
-  USING (study, estimate_name, part)
-WHERE own.tenant = %(tenant)s AND printed.tenant = 'literature'
-ORDER BY own.study, own.part
+WITH counts AS (
+  SELECT tenant, study, estimate_name, part, estimate, denominator FROM evidence.youth_online_peer_support
+  UNION ALL
+  SELECT tenant, study, estimate_name, part, estimate, denominator FROM evidence.mutual_help
+)
+SELECT study, part, counts.estimate AS counted, printed.estimate AS printed, counts.denominator AS out_of
+FROM counts JOIN counts AS printed USING (study, estimate_name, part)
+WHERE counts.tenant = %(tenant)s AND printed.tenant = 'literature'
+ORDER BY study, part
 """
 
 _TERMS = """
@@ -99,7 +102,7 @@ def print_evidence(community_tenant: str) -> None:
         )
         _print(connection, _POOLS, {"tenant": bcg_trials.TENANT, "study": bcg_trials.STUDY})
         _title(
-            "Studies as two reviews count them (Ali et al. 2015; Pistrang et al. 2008), and as they print it.",
+            "Studies that two reviews count (Ali et al. 2015; Pistrang et al. 2008), beside what they print.",
             "Each count is printed; which study has which combination is not.",
         )
         _print(connection, _COUNTS, {"tenant": reviews.TENANT})
