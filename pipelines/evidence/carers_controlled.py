@@ -28,10 +28,10 @@ from pipelines.evidence.arms import (
     recovery_rows,
 )
 from pipelines.evidence.estimates import Estimate, Summary, not_estimated
-from pipelines.evidence.gee import fit_gee
+from pipelines.evidence.gee import Marginal, fit_gee
 from pipelines.evidence.inputs import Inputs
 from pipelines.evidence.linear import Floats, Linear
-from pipelines.evidence.mixed import fit_mixed
+from pipelines.evidence.mixed import Mixed, fit_mixed
 from pipelines.evidence.people import of
 from pipelines.evidence.protocols import Comparison, Outcome, protocols
 from pipelines.evidence.rows import CARERS_CONTROLLED, estimate_columns, frame
@@ -70,13 +70,28 @@ def _rows(study: ArmStudy, protocol: Comparison, inputs: Inputs) -> Iterator[Row
 
 @dataclass(frozen=True)
 class Long:
-    """Persons × later time points: outcome (n,), design (n, p) with its terms, and whose the rows are."""
+    """Persons × later time points: outcome (n,), design (n, p) with its terms, whose the rows are, their arm
+    and group."""
 
     outcome: Floats
     design: Floats
     terms: tuple[str, ...]
     people: tuple[str, ...]
     arms: tuple[str, ...]
+    groups: tuple[str | None, ...]
+
+    @property
+    def gee(self) -> Marginal:
+        return fit_gee(self.outcome, self.design, self.people, groups=self.groups)
+
+    @property
+    def mixed(self) -> Mixed:
+        """Its variance is of people: groups are not in it, and its method says so."""
+        fit = fit_mixed(self.outcome, self.design, self.people)
+        if not any(self.groups):
+            return fit
+        told = f"{fit.linear.method}; groups of people are not in the model"
+        return replace(fit, linear=replace(fit.linear, method=told))
 
     @property
     def persons(self) -> dict[str, str]:
@@ -117,7 +132,14 @@ def long_table(study: ArmStudy, protocol: Comparison, outcome: Outcome) -> Long:
     there = np.isfinite(x).all(axis=1)
     kept = [*compress(who, [*there])]
     y = np.array([score for _, _, score in rows], float)
-    return Long(y[there], x[there], tuple(terms), tuple(kept), tuple(arms[each] for each in kept))
+    return Long(
+        y[there],
+        x[there],
+        tuple(terms),
+        tuple(kept),
+        tuple(arms[each] for each in kept),
+        tuple(people.of_group(kept)),
+    )
 
 
 def _model_rows(study: ArmStudy, protocol: Comparison, outcome: Outcome) -> Iterator[Row]:
@@ -126,8 +148,7 @@ def _model_rows(study: ArmStudy, protocol: Comparison, outcome: Outcome) -> Iter
     last = [each for each in outcome.time_points if each in outcome.times][-1]
     cells = _cells(study, outcome, long, last)
     main, place = long.main, study.common | place_of(outcome, None)
-    marginal = fit_gee(main.outcome, main.design, main.people)
-    mixed = fit_mixed(main.outcome, main.design, main.people)
+    marginal, mixed = main.gee, main.mixed
     for model, linear in (("gee", marginal.linear), ("mixed", mixed.linear)):
         for term in main.terms[1:]:
             yield place | _coefficient(study, f"{model}_coefficient", linear, main, term=term, cells=cells)
@@ -141,10 +162,7 @@ def _model_rows(study: ArmStudy, protocol: Comparison, outcome: Outcome) -> Iter
         yield place | _of_all(_number(value, linear), name, None, cells)
     if protocol.moderators:
         products = [each for each in long.terms if _TIMES in each]
-        for model, linear in (
-            ("gee", fit_gee(long.outcome, long.design, long.people).linear),
-            ("mixed", fit_mixed(long.outcome, long.design, long.people).linear),
-        ):
+        for model, linear in (("gee", long.gee.linear), ("mixed", long.mixed.linear)):
             for term in products:
                 yield place | _coefficient(study, f"{model}_moderation", linear, long, term=term, cells=cells)
     if protocol.deltas:

@@ -15,8 +15,9 @@ Sources: Liang & Zeger 1986; Kauermann & Carroll 2001; Mancl & DeRouen 2001; Li 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -61,15 +62,19 @@ def fit_gee(
     people: Labels,
     correlation: Correlation = "exchangeable",
     correction: Correction | None = None,
+    *,
+    groups: Sequence[Any] | None = None,
 ) -> Marginal:
     """GEE of an outcome (n,) on a design (n, p) with an intercept of its own; `people`: whose the rows are.
 
-    `correction`: None chooses by the number of people.
+    `correction`: None chooses by the number of people. `groups`: the group of each row, None for who is in
+    none; without any the variance is of people.
     """
     y, x = np.asarray(outcome, float).ravel(), np.asarray(design, float)
     clusters = clusters_of(people)
-    chosen = correction or ("Kauermann-Carroll" if clusters.count < FEW else "none")
-    method = _method(correlation, chosen, clusters.count)
+    met = None if groups is None or not any(groups) else _of_groups(people, groups)
+    chosen = correction or ("Kauermann-Carroll" if met or clusters.count < FEW else "none")
+    method = _method(correlation, chosen, clusters.count, met)
     reason = why_not(y, x, clusters) or _why_no_correlation(clusters, x.shape[1], correlation)
     if reason:
         return Marginal(not_fitted(len(y), clusters.count, method, reason))
@@ -77,19 +82,29 @@ def fit_gee(
     if isinstance(found, str):
         return Marginal(not_fitted(len(y), clusters.count, method, found))
     solved = _solve(y, x, clusters, found)
-    variance = sandwich(solved, clusters, _POWERS[chosen])
+    variance = sandwich(solved, met or clusters, _POWERS[chosen])
     freedom = clusters.count - x.shape[1]
     linear = Linear(
         len(y),
-        clusters.count,
+        (met or clusters).count,
         solved.beta,
         variance.covariance,
         method,
-        freedom=None if chosen == "none" else freedom,
+        freedom="Satterthwaite" if met else None if chosen == "none" else freedom,
         no_interval=None if freedom > 0 else "no interval: no more people than coefficients",
         sandwich=variance,
     )
     return Marginal(linear, found, _scale(y - x @ solved.beta, x.shape[1]))
+
+
+def _of_groups(people: Labels, groups: Sequence[Any]) -> Clusters:
+    """A cluster for each group, and for each person of none."""
+    return clusters_of(
+        [
+            f"person {who}" if group is None else f"group {group}"
+            for who, group in zip(people, groups, strict=True)
+        ]
+    )
 
 
 def _solve(y: Floats, x: Floats, clusters: Clusters, correlation: float) -> Solved:
@@ -138,11 +153,13 @@ def _why_no_correlation(clusters: Clusters, p: int, correlation: Correlation) ->
     return None if _pairs(clusters) > p else "no more pairs of waves than coefficients"
 
 
-def _method(correlation: Correlation, correction: Correction, people: int) -> str:
+def _method(correlation: Correlation, correction: Correction, people: int, met: Clusters | None) -> str:
     variance = {
         "none": "robust variance; normal interval",
         "Kauermann-Carroll": "robust variance after Kauermann and Carroll; t(K - p)",
         "Mancl-DeRouen": "robust variance after Mancl and DeRouen; t(K - p)",
     }[correction]
+    if met:
+        variance = "robust variance of groups, CR2; Satterthwaite degrees of freedom"
     warning = f"; small sample: {people} people" if people < FEW else ""
     return f"Gaussian GEE, {correlation} within people; {variance}{warning}"

@@ -105,11 +105,13 @@ class TestCarers:
         """Eight and nineteen mothers, as Shu and Lung had."""
         rows = table_of("carers", studies.carers(3, in_group=8, controls=19, truth=Truth(lost=0.0)))
         method = one(rows, estimate_name="gee_coefficient", part="time", outcome="wellbeing")["method"]
-        assert "small sample: 27 people" in method and "Kauermann" in method
+        assert "small sample: 27 people" in method and "variance of groups, CR2" in method
 
     def test_one_group_in_the_arm_is_not_separable_from_it(self) -> None:
-        rows = table_of("carers", studies.carers(3, in_group=8, controls=19))
+        rows = table_of("carers", studies.carers(3, in_group=8, controls=19, truth=Truth(lost=0.0)))
         found = one(rows, estimate_name="ancova_difference", outcome="wellbeing", time_point="post")
+        assert (found["estimate"], found["not_estimated_reason"]) == (None, "not separable from group")
+        found = one(rows, estimate_name="gee_coefficient", outcome="wellbeing", part="arm: group")
         assert (found["estimate"], found["not_estimated_reason"]) == (None, "not separable from group")
 
     def test_missing_outcomes_that_are_worse_move_the_difference_by_their_share(self) -> None:
@@ -126,23 +128,19 @@ class TestCarers:
         assert moved["ci_high"] - moved["ci_low"] == pytest.approx(main["ci_high"] - main["ci_low"], rel=1e-9)
 
     def test_what_is_planted_comes_back(self) -> None:
-        truth = Truth()
+        truth, place = Truth(), {"outcome": "psychological distress"}
         wanted: Wanted = {
             ("mixed_coefficient", "arm: group"): truth.difference,
-            ("gee_coefficient", "arm: group"): truth.difference,
             ("mixed_coefficient", "wellbeing"): truth.wellbeing,
             ("mixed_coefficient", "employment=homemaker"): -truth.employment,
             ("mixed_moderation", "arm: group × wellbeing"): 0.0,
         }
-        _comes_back(
-            "carers",
-            wanted,
-            truth,
-            {"outcome": "psychological distress"},
-            in_group=20,
-            controls=30,
-            seeds=200,
-        )
+        _comes_back("carers", wanted, truth, place, seeds=200, in_group=20, controls=30)
+
+    def test_groups_that_differ_are_in_the_variance(self) -> None:
+        truth, place = Truth(groups=2.0), {"outcome": "psychological distress"}
+        wanted: Wanted = {("gee_coefficient", "arm: group"): truth.difference}
+        _comes_back("carers", wanted, truth, place, in_group=80, controls=40)
 
 
 class TestMutualHelp:
