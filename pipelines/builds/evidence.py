@@ -15,6 +15,7 @@ import duckdb
 
 from pipelines.builds.door import Door
 from pipelines.builds.one import building
+from pipelines.builds.unchanged import fingerprints, only
 from pipelines.evidence.carers_controlled import carers_controlled
 from pipelines.evidence.group_engagement import group_engagement
 from pipelines.evidence.group_peer_support_meta import group_peer_support_meta
@@ -33,7 +34,13 @@ from pipelines.evidence.rows import (
     frame,
 )
 from pipelines.evidence.youth_online_peer_support import youth_online_peer_support
-from pipelines.publication.candidate import approve, provenance, write_candidate
+from pipelines.publication.candidate import (
+    approve,
+    provenance,
+    read_published,
+    shown_fingerprints,
+    write_candidate,
+)
 from pipelines.publication.disclosure import control, threshold_of
 from pipelines.quality.expectations import RuleResult
 from pipelines.quality.marts import Verdict, judge, verdict_of
@@ -63,6 +70,8 @@ class Candidate:
     frames: Mapping[str, pd.DataFrame]
     results: Mapping[str, list[RuleResult]]
     """Before anybody was kept out for a rule of evidence."""
+    unchanged: Mapping[str, frozenset[str]]
+    """Tenants whose rows were taken over, as nothing that they are computed from has changed."""
     kept: frozenset[str]
     """Tenants who are in it as they are published, because a rule is broken of them."""
     has_passed: bool
@@ -88,14 +97,22 @@ def make_candidate(lake: LakeSettings, postgres: PostgresSettings, run_id: str) 
         verdict = verdict_of(postgres, run_id) or judge_marts(lake, postgres, run_id)
         # What lands meanwhile does not move the ground: all tables are read at one snapshot.
         with open_lake(lake, postgres, snapshot=verdict.lake_snapshot) as connection:
-            frames = computed(connection)
-    release_id = write_candidate(postgres, [*TABLES.values()], frames, provenance(verdict.lake_snapshot))
+            inputs = read_inputs(connection)
+    frames, unchanged, prints = _brought_forward(postgres, inputs)
+    source = provenance(verdict.lake_snapshot)
+    release_id = write_candidate(postgres, [*TABLES.values()], frames, source, prints)
     door = Door(postgres, run_id, release_id, {name: suite_of(table) for name, table in TABLES.items()})
     door.let_in(verdict.held)
     if door.is_open:
         approve(postgres, release_id)
     return Candidate(
-        release_id, verdict.lake_snapshot, frames, door.first, frozenset(door.kept), door.is_open
+        release_id,
+        verdict.lake_snapshot,
+        frames,
+        door.first,
+        unchanged,
+        frozenset(door.kept),
+        door.is_open,
     )
 
 
@@ -110,15 +127,36 @@ def judge_marts(lake: LakeSettings, postgres: PostgresSettings, run_id: str) -> 
     return verdict
 
 
+def _brought_forward(
+    postgres: PostgresSettings, inputs: Inputs
+) -> tuple[dict[str, pd.DataFrame], dict[str, frozenset[str]], dict[str, dict[str, str]]]:
+    """The tables, whose rows were taken over as they are published, and everybody's fingerprints."""
+    import pandas as pd
+
+    shown = shown_fingerprints(postgres)
+    prints = {name: fingerprints(name, inputs) for name in TABLES}
+    frames, unchanged = {}, {}
+    for name, table in TABLES.items():
+        known = shown.get(name, {})
+        same = frozenset(tenant for tenant, each in prints[name].items() if known.get(tenant) == each)
+        made = _made(table, only(inputs, name, same))
+        published = read_published(postgres, table)
+        over = published[published["tenant"].isin([*same])]
+        frames[name] = pd.concat([made, over[made.columns]], ignore_index=True) if len(over) else made
+        unchanged[name] = same
+    return frames, unchanged, prints
+
+
 def computed(lake: duckdb.DuckDBPyConnection) -> dict[str, pd.DataFrame]:
     """The tables as they may be shown, from the marts of this lake."""
     inputs = read_inputs(lake)
-    return {name: control(_with_literature(table, BUILDERS[name](inputs))) for name, table in TABLES.items()}
+    return {name: _made(table, inputs) for name, table in TABLES.items()}
 
 
-def _with_literature(table: Table, own: pd.DataFrame) -> pd.DataFrame:
-    """What is printed stands beside what is computed."""
+def _made(table: Table, inputs: Inputs) -> pd.DataFrame:
+    """What is computed, and what is printed beside it, after disclosure control."""
     import pandas as pd
 
+    own = BUILDERS[table.name](inputs)
     printed = frame(literature_rows(table.name), table, extra=("parts",))
-    return pd.concat([own, printed], ignore_index=True) if len(printed) else own
+    return control(pd.concat([own, printed], ignore_index=True) if len(printed) else own)

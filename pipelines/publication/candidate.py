@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from psycopg2 import sql
 from psycopg2.extras import execute_values
@@ -85,18 +85,23 @@ def code_version() -> str:
     return f"{version}+{commit}"
 
 
+Fingerprints = Mapping[str, Mapping[str, str]]
+"""Of what each tenant's rows were computed from, by table and tenant."""
+
+
 def write_candidate(
     postgres: PostgresSettings,
     tables: Sequence[PublishedTable],
     frames: Mapping[str, pd.DataFrame],
     source: Provenance,
+    fingerprints: Fingerprints | None = None,
 ) -> int:
     """Writes each table's frame into a new schema. Returns the number of the release that it may become."""
     with transaction(postgres) as connection:
         release_id = _next_release(connection)
         schema = schema_of(release_id)
         _execute(connection, sql.SQL("CREATE SCHEMA {}").format(schema))
-        _note(connection, release_id, source, is_approved=False)
+        _note(connection, release_id, {**_told(source), "fingerprints": fingerprints or {}})
         for table in tables:
             _create(connection, schema, table)
             _fill(connection, schema, table, _with_source(frames[table.name], release_id, source))
@@ -141,6 +146,7 @@ def keep_published(
     if not tenants:
         return
     with transaction(postgres) as connection:
+        _forget_fingerprints(connection, release_id, tenants)
         for table in tables:
             new = sql.SQL("{}.{}").format(schema_of(release_id), sql.Identifier(table.name))
             whose = sql.SQL("WHERE tenant = ANY({})").format(sql.Literal(sorted(tenants)))
@@ -167,38 +173,64 @@ def _published_columns(connection: Connection, table: str) -> set[str]:
 def approve(postgres: PostgresSettings, release_id: int) -> None:
     """Says of a candidate that its checks have passed. Without this it cannot be released."""
     with transaction(postgres) as connection:
-        source, _ = note_of(connection, release_id)
-        _note(connection, release_id, source, is_approved=True)
+        _note(connection, release_id, _note_of(connection, release_id) | {"is_approved": True})
 
 
 def note_of(connection: Connection, release_id: int) -> tuple[Provenance, bool]:
-    """Provenance of a candidate and whether it is approved, as noted on its schema."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT obj_description(oid, 'pg_namespace') FROM pg_namespace WHERE nspname = %s",
-            (f"release_{release_id}",),
-        )
-        row = cursor.fetchone()
-    note = json.loads(row[0]) if row and row[0] else {}
-    if not note:
-        raise UnknownCandidate(f"There is no candidate {release_id}")
+    """Provenance of a candidate, and whether it is approved. Raises UnknownCandidate."""
+    note = _note_of(connection, release_id)
     source = Provenance(
         note["lake_snapshot"], note["code_version"], datetime.fromisoformat(note["computed_at"])
     )
     return source, note["is_approved"]
 
 
-def _note(connection: Connection, release_id: int, source: Provenance, *, is_approved: bool) -> None:
-    note = json.dumps(
-        {
-            "lake_snapshot": source.lake_snapshot,
-            "code_version": source.code_version,
-            "computed_at": source.computed_at.isoformat(),
-            "is_approved": is_approved,
-        }
-    )
+def shown_fingerprints(postgres: PostgresSettings) -> Fingerprints:
+    """Of the rows that readers see now. Of a tenant who was kept as published nothing is known."""
+    with transaction(postgres) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT to_regclass('evidence.releases') IS NOT NULL")
+        if not (cursor.fetchone() or (False,))[0]:
+            return {}
+        cursor.execute("SELECT release_id FROM evidence.releases WHERE is_shown")
+        shown = cursor.fetchone()
+        found: Fingerprints = _note_of(connection, shown[0]).get("fingerprints", {}) if shown else {}
+        return found
+
+
+def _forget_fingerprints(connection: Connection, release_id: int, tenants: Collection[str]) -> None:
+    note = _note_of(connection, release_id)
+    left = {
+        table: {tenant: each for tenant, each in of_table.items() if tenant not in tenants}
+        for table, of_table in note.get("fingerprints", {}).items()
+    }
+    _note(connection, release_id, note | {"fingerprints": left})
+
+
+def _told(source: Provenance) -> dict[str, Any]:
+    return {
+        "lake_snapshot": source.lake_snapshot,
+        "code_version": source.code_version,
+        "computed_at": source.computed_at.isoformat(),
+        "is_approved": False,
+    }
+
+
+def _note_of(connection: Connection, release_id: int) -> dict[str, Any]:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT obj_description(oid, 'pg_namespace') FROM pg_namespace WHERE nspname = %s",
+            (f"release_{release_id}",),
+        )
+        row = cursor.fetchone()
+    if not row or not row[0]:
+        raise UnknownCandidate(f"There is no candidate {release_id}")
+    note: dict[str, Any] = json.loads(row[0])
+    return note
+
+
+def _note(connection: Connection, release_id: int, note: Mapping[str, Any]) -> None:
     statement = sql.SQL("COMMENT ON SCHEMA {} IS {}")
-    _execute(connection, statement.format(schema_of(release_id), sql.Literal(note)))
+    _execute(connection, statement.format(schema_of(release_id), sql.Literal(json.dumps(note))))
 
 
 def schema_of(release_id: int) -> sql.Identifier:

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -207,10 +207,11 @@ def first(warehouse: Warehouse) -> dg.ExecuteInProcessResult:
 
 @dataclass(frozen=True)
 class Before:
-    """What stood there after the first build."""
+    """What stood there after the first build, and what came after it."""
 
     release: dict[str, Any]
     staged: int
+    second: list[dg.ExecuteInProcessResult] = field(default_factory=list)
 
 
 @pytest.fixture(scope="module")
@@ -243,7 +244,7 @@ def second(warehouse: Warehouse, first: dg.ExecuteInProcessResult) -> Before:
         number = {each.tenant_id: each.slice_id for each in blocked_slices(lake)}
     _circles("slices", "release", str(number["bad"]), "--yes", "--note", "a session that went on for days")
     _circles("slices", "reject", str(number["worse"]), "--yes", "--note", "the partner posts it again")
-    warehouse.build()
+    before.second.append(warehouse.build())
     return before
 
 
@@ -466,6 +467,14 @@ class TestFirstBuild:
         )
         assert (effect["design"], effect["n_excluded"], effect["data_class"]) == ("randomised", 0, "public")
 
+    def test_printed_figures_stand_beside_ours(
+        self, warehouse: Warehouse, first: dg.ExecuteInProcessResult
+    ) -> None:
+        rows = warehouse.published(
+            "SELECT study, suppressed FROM evidence.mutual_help WHERE source_kind = 'literature'"
+        )
+        assert {row["study"] for row in rows} >= {"pistrang-2008"} and not any(r["suppressed"] for r in rows)
+
     def test_nine_live_people_are_suppressed(
         self, warehouse: Warehouse, first: dg.ExecuteInProcessResult
     ) -> None:
@@ -577,6 +586,15 @@ class TestSecondBuild:
             "WHERE tenant = 'clinic-large' AND estimate_name = 'participants'"
         )
         assert row == {"estimate": 21, "n_consented": 21, "n_excluded": None}
+
+    def test_rows_of_tenants_with_nothing_new_are_taken_over(
+        self, warehouse: Warehouse, second: Before
+    ) -> None:
+        """They stand for the new snapshot: recomputed from it, they are the same."""
+        (made,) = second.second[0].asset_materializations_for_node("evidence")[:1]
+        unchanged = made.metadata["unchanged_tenants"].value
+        assert {"women", "clinic-small"} <= set(unchanged)
+        assert not {"good", "clinic-large"} & set(unchanged)
 
     def test_readers_see_the_new_release_and_the_old_one_is_kept(
         self, warehouse: Warehouse, second: Before

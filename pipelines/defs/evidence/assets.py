@@ -114,6 +114,7 @@ def _metadata(name: str, made: Candidate, seconds: float) -> dict[str, Any]:
         "dagster/row_count": len(rows),
         "rows_suppressed": int(rows["suppressed"].sum()),
         "candidate": made.release_id,
+        "unchanged_tenants": dg.MetadataValue.json(sorted(made.unchanged[name])),
         "kept_as_published": dg.MetadataValue.json(sorted(made.kept)),
         "lake_snapshot": made.lake_snapshot,
         "seconds": round(seconds, 2),

@@ -1,0 +1,83 @@
+"""Whose rows of evidence need not be computed again, because nothing that they are computed from has changed.
+
+A fingerprint is of one tenant's rows of the frames that a table uses, and of the code and protocols that
+compute it. Rows of an equal fingerprint are equal, so those that are published are taken over, as of the new
+snapshot. What a table uses is said here and kept to: a builder is given nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Mapping
+from dataclasses import fields, replace
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipelines.evidence.inputs import Inputs
+from pipelines.evidence.rows import (
+    CARERS_CONTROLLED,
+    GROUP_ENGAGEMENT,
+    GROUP_PEER_SUPPORT_META,
+    MUTUAL_HELP,
+    YOUTH_ONLINE_PEER_SUPPORT,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_ARMS = (
+    "studies", "arms", "changes", "recoveries", "scores", "person_covariates", "person_attributes", "members",
+    "costs",
+)  # fmt: skip
+
+USES: Mapping[str, tuple[str, ...]] = {
+    GROUP_ENGAGEMENT.name: ("groups", "members"),
+    YOUTH_ONLINE_PEER_SUPPORT.name: ("studies", "attributes", "scores", "online_members"),
+    MUTUAL_HELP.name: (*_ARMS, "attributes"),
+    GROUP_PEER_SUPPORT_META.name: ("studies", "covariates", "reports"),
+    CARERS_CONTROLLED.name: _ARMS,
+}
+"""Frames by table."""
+
+CODE = (Path(__file__).parents[1] / "evidence", Path(__file__).parents[1] / "publication")
+
+
+def fingerprints(table: str, inputs: Inputs) -> dict[str, str]:
+    """By tenant, of all who have a row in a frame that the table uses."""
+    digests: dict[str, hashlib._Hash] = {}
+    for name in USES[table]:
+        frame: pd.DataFrame = getattr(inputs, name)
+        for tenant, rows in frame.groupby("tenant_id"):
+            digest = digests.setdefault(str(tenant), hashlib.sha256(_code().encode()))
+            digest.update(f"{name} {len(rows)} ".encode())
+            digest.update(_bytes_of(rows))
+    return {tenant: digest.hexdigest()[:32] for tenant, digest in digests.items()}
+
+
+def only(inputs: Inputs, table: str, without: Collection[str]) -> Inputs:
+    """What the table uses, less what is known of some tenants. The other frames have no columns."""
+    import pandas as pd
+
+    changed = {}
+    for each in fields(Inputs):
+        frame: pd.DataFrame = getattr(inputs, each.name)
+        is_used = each.name in USES[table]
+        changed[each.name] = frame[~frame["tenant_id"].isin([*without])] if is_used else pd.DataFrame()
+    return replace(inputs, **changed)
+
+
+def _bytes_of(rows: pd.DataFrame) -> bytes:
+    import pandas as pd
+
+    columns = [repr([(name, str(kind)) for name, kind in rows.dtypes.items()]).encode()]
+    return b"".join([*columns, pd.util.hash_pandas_object(rows, index=False).to_numpy().tobytes()])
+
+
+@cache
+def _code() -> str:
+    """Of all that decides on a row but its inputs: code, protocols, what is printed."""
+    digest = hashlib.sha256()
+    for path in sorted(path for folder in CODE for path in folder.rglob("*.*") if path.suffix != ".pyc"):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
