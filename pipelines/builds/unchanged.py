@@ -2,43 +2,22 @@
 
 A fingerprint is of one tenant's rows of the frames that a table uses, and of the code and protocols that
 compute it. Rows of an equal fingerprint are equal, so those that are published are taken over, as of the new
-snapshot. What a table uses is said here and kept to: a builder is given nothing else.
+snapshot. A builder is given the frames that its table uses, and nothing else.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import fields, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines.evidence.inputs import Inputs
-from pipelines.evidence.rows import (
-    CARERS_CONTROLLED,
-    GROUP_ENGAGEMENT,
-    GROUP_PEER_SUPPORT_META,
-    MUTUAL_HELP,
-    YOUTH_ONLINE_PEER_SUPPORT,
-)
+from pipelines.evidence.inputs import USES, Inputs
 
 if TYPE_CHECKING:
     import pandas as pd
-
-_ARMS = (
-    "studies", "arms", "changes", "recoveries", "scores", "person_covariates", "person_attributes", "members",
-    "costs",
-)  # fmt: skip
-
-USES: Mapping[str, tuple[str, ...]] = {
-    GROUP_ENGAGEMENT.name: ("groups", "members"),
-    YOUTH_ONLINE_PEER_SUPPORT.name: ("studies", "attributes", "scores", "online_members"),
-    MUTUAL_HELP.name: (*_ARMS, "attributes"),
-    GROUP_PEER_SUPPORT_META.name: ("studies", "covariates", "reports"),
-    CARERS_CONTROLLED.name: _ARMS,
-}
-"""Frames by table."""
 
 CODE = (Path(__file__).parents[1] / "evidence", Path(__file__).parents[1] / "publication")
 

@@ -6,12 +6,21 @@ people only of studies that a protocol asks for. The arithmetic is done elsewher
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 import duckdb
 
 from pipelines.evidence.protocols import studies_of_people
+from pipelines.evidence.rows import (
+    CARERS_CONTROLLED,
+    GROUP_ENGAGEMENT,
+    GROUP_PEER_SUPPORT_META,
+    MUTUAL_HELP,
+    YOUTH_ONLINE_PEER_SUPPORT,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -155,3 +164,29 @@ _STATEMENTS = {
     """,
 }
 """By frame. `?`: codes of the studies that protocols ask of."""
+
+_ARMS = (
+    "studies",
+    "arms",
+    "changes",
+    "recoveries",
+    "scores",
+    "person_covariates",
+    "person_attributes",
+    "members",
+    "costs",
+)
+
+USES: Mapping[str, tuple[str, ...]] = {
+    GROUP_ENGAGEMENT.name: ("groups", "members"),
+    YOUTH_ONLINE_PEER_SUPPORT.name: ("studies", "attributes", "scores", "online_members"),
+    MUTUAL_HELP.name: (*_ARMS, "attributes"),
+    GROUP_PEER_SUPPORT_META.name: ("studies", "covariates", "reports"),
+    CARERS_CONTROLLED.name: _ARMS,
+}
+"""Frames that each published table is computed from. Its builder is given no others."""
+
+
+def marts_of(table: str) -> list[str]:
+    """Names of the marts that a published table is computed from."""
+    return sorted({mart for name in USES[table] for mart in re.findall(r"marts\.(\w+)", _STATEMENTS[name])})

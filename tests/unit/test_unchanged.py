@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from pipelines.builds.evidence import BUILDERS
-from pipelines.builds.unchanged import USES, fingerprints, only
-from pipelines.evidence.inputs import Inputs
+from pipelines.builds.unchanged import fingerprints, only
+from pipelines.evidence.inputs import USES, Inputs
 from pipelines.evidence.rows import CARERS_CONTROLLED, GROUP_ENGAGEMENT, TABLES
 from services.simulator import studies
 from tests.fakes.study_frames import frames

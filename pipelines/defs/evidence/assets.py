@@ -15,51 +15,12 @@ from pipelines.defs import freshness
 from pipelines.defs.automation.conditions import WHEN_MOVED
 from pipelines.defs.evidence.plots import plot_of
 from pipelines.defs.resources import Database, Lake
-from pipelines.evidence.rows import (
-    CARERS_CONTROLLED,
-    GROUP_ENGAGEMENT,
-    GROUP_PEER_SUPPORT_META,
-    MUTUAL_HELP,
-    TABLES,
-    YOUTH_ONLINE_PEER_SUPPORT,
-    Table,
-)
+from pipelines.evidence.inputs import marts_of
+from pipelines.evidence.rows import TABLES, Table
 from pipelines.quality.expectations import RuleResult
 from pipelines.quality.rules import BLOCK
 
 GROUP = "evidence"
-
-_ARMS = (
-    "fct_study_arm_outcome",
-    "fct_study_arm_change",
-    "fct_study_change_criterion",
-    "fct_study_arm_recovery",
-    "fct_outcome",
-    "fct_participation",
-    "dim_participant",
-    "dim_participant_covariate",
-    "fct_group_membership",
-    "fct_cost",
-    "dim_study",
-)
-
-MARTS = {
-    GROUP_ENGAGEMENT.name: ("fct_group_engagement", "fct_group_membership"),
-    YOUTH_ONLINE_PEER_SUPPORT.name: (
-        "fct_outcome",
-        "fct_participation",
-        "fct_participant_dose",
-        "dim_participant_age",
-        "dim_group",
-        "fct_group_membership",
-        "dim_study",
-        "dim_study_attribute",
-    ),
-    MUTUAL_HELP.name: (*_ARMS, "dim_study_attribute"),
-    CARERS_CONTROLLED.name: _ARMS,
-    GROUP_PEER_SUPPORT_META.name: ("fct_study_report", "dim_study", "dim_study_covariate"),
-}
-"""What each table is computed from."""
 
 
 def evidence_key(table: str) -> dg.AssetKey:
@@ -99,7 +60,7 @@ def assets() -> dg.AssetsDefinition:
 def _spec(table: Table) -> dg.AssetSpec:
     return dg.AssetSpec(
         evidence_key(table.name),
-        deps=[dg.AssetKey(["marts", mart]) for mart in MARTS[table.name]],
+        deps=[dg.AssetKey(["marts", mart]) for mart in marts_of(table.name)],
         description=f"{table.description} Candidate: after disclosure control, before release.",
         group_name=GROUP,
         kinds={"python", "postgres"},
