@@ -32,8 +32,13 @@ from circles.common.v1.common_pb2 import (
     EventRetracted,
 )
 from circles.failures.v1 import failed_event_pb2
-from circles.outcomes.v1.outcome_event_pb2 import CONSENT_SCOPE_RESEARCH
+from circles.outcomes.v1.outcome_event_pb2 import (
+    AGE_BAND_18_25,
+    CONSENT_SCOPE_RESEARCH,
+    COST_CATEGORY_GROUP,
+)
 from circles.participation.v1.participation_event_pb2 import ParticipationEvent
+from circles.studies.v1.study_event_pb2 import STUDY_DESIGN_CONTROLLED
 from click.testing import CliRunner
 from scipy import stats
 
@@ -63,6 +68,8 @@ from pipelines.quality.reconciliation import LIVE
 from pipelines.quality.results import Checked, record
 from pipelines.quality.suites import raw_rules
 from pipelines.quality.suites.marts import MARTS
+from services.client.events import study_registered
+from services.runtime.instruments import instruments
 from services.runtime.lake import open_lake
 from services.runtime.postgres import connect
 from services.runtime.settings import PostgresSettings, ReaderSettings
@@ -197,6 +204,7 @@ def first(warehouse: Warehouse) -> dg.ExecuteInProcessResult:
         raw.land("participation_events", [BAD], tenant="bad", data_class=DATA_CLASS_SYNTHETIC)
         raw.land("participation_events", REJECTED, tenant="worse", data_class=DATA_CLASS_SYNTHETIC)
         _land_regrets(raw)
+        _land_answers(raw)
         raw.land_failures([_set_aside(7), _set_aside(7), _set_aside(8)])
         # A partner repeats a deferred event; another one is in conflict with an event that came in.
         raw.land_failures([_deferred(each) for each in (*DEFERRED, DEFERRED[0])])
@@ -261,6 +269,47 @@ def _land_public(raw: RawLake) -> None:
     raw.land("study_events", [*bcg_trials.events()], tenant="bcg", data_class=DATA_CLASS_PUBLIC)
     women = [*attended_group(18, 14, 89, group="women")]
     raw.land("participation_events", women, tenant="women", data_class=DATA_CLASS_PUBLIC)
+
+
+def _land_answers(raw: RawLake) -> None:
+    """By items: all of DASS-21's, and of PHQ-9 all, all but two, all but three. And one person of a study, who
+    gets better on both questionnaires of the NHS' rule."""
+    answers = [("dass-21", 21), ("phq-9", 9), ("phq-9", 7), ("phq-9", 6)]
+    events = [
+        outcome(
+            "scored", place, at=START, participant=f"scored-{place}",
+            questionnaire_answered={
+                "instrument": instrument, "instrument_version": "1",
+                "items": [{"item": item, "value": item % 4} for item in range(1, count + 1)],
+            },
+        )
+        for place, (instrument, count) in enumerate(answers)
+    ]  # fmt: skip
+    study = {"study_code": "talking"}
+    told: list[dict[str, Any]] = [
+        {"consent_given": {"scope": CONSENT_SCOPE_RESEARCH}},
+        {"arm_allocated": study | {"arm": "group"}},
+        {"attribute_stated": {"age_band": AGE_BAND_18_25}},
+        {"covariate_stated": study | {"covariate": "drug", "value": "no"}},
+        {"cost_recorded": study | {"category": COST_CATEGORY_GROUP, "currency": "GBP", "amount": 12.5}},
+        *(
+            {
+                "questionnaire_answered": study
+                | {"instrument": instrument, "instrument_version": "1", "total": total, "time_point": when}
+            }
+            for instrument, totals in (("phq-9", (15.0, 9.0)), ("gad-7", (9.0, 7.0)))
+            for when, total in zip(("before", "after"), totals, strict=True)
+        ),
+    ]
+    events += [
+        outcome("told", place, at=START + timedelta(days=place), participant="recovered", **each)
+        for place, each in enumerate(told)
+    ]
+    raw.land("outcome_events", events, tenant="scored", data_class=DATA_CLASS_SYNTHETIC)
+    kind = study_registered(
+        study="talking", design=STUDY_DESIGN_CONTROLLED, attributes={"modality": "face-to-face"}, at=START
+    )
+    raw.land("study_events", [kind], tenant="scored", data_class=DATA_CLASS_SYNTHETIC)
 
 
 def _land_clinic(raw: RawLake, tenant: str, people: int, without_consent: int) -> None:
@@ -790,6 +839,54 @@ def _releases_of(warehouse: Warehouse, tenant: str) -> set[int]:
 
 class TestMarts:
     """A mart that is wrong for one tenant, and one that is wrong for all, on the way to a release."""
+
+    def test_items_are_scored_by_the_registry(
+        self, warehouse: Warehouse, first: dg.ExecuteInProcessResult
+    ) -> None:
+        scores = warehouse.lake(
+            "SELECT instrument, count_items, scale, score, scoring, not_scored_reason FROM marts.fct_outcome "
+            "WHERE tenant_id = 'scored' AND study_code IS NULL ORDER BY ALL"
+        )
+        items = {"depression": (3, 5, 10, 13, 16, 17, 21), "anxiety": (2, 4, 7, 9, 15, 19, 20)}
+        sums = {scale: 2.0 * sum(item % 4 for item in numbers) for scale, numbers in items.items()}
+        total = 2.0 * sum(item % 4 for item in range(1, 22))
+        stress = total - sum(sums.values())
+        assert scores == [
+            ("dass-21", 7, "anxiety", sums["anxiety"], "sum_of_items", None),
+            ("dass-21", 7, "depression", sums["depression"], "sum_of_items", None),
+            ("dass-21", 7, "stress", stress, "sum_of_items", None),
+            ("dass-21", 21, "total", total, "sum_of_items", None),
+            ("phq-9", 6, "total", None, None, "3 of 9 items missing, allowed are 2"),
+            ("phq-9", 7, "total", (1 + 2 + 3 + 0 + 1 + 2 + 3) * 9 / 7, "prorated", None),
+            ("phq-9", 9, "total", 1 + 2 + 3 + 0 + 1 + 2 + 3 + 0 + 1, "sum_of_items", None),
+        ]
+
+    def test_a_person_who_got_better_is_counted_by_both_rules(
+        self, warehouse: Warehouse, first: dg.ExecuteInProcessResult
+    ) -> None:
+        """By the NHS' out of those who came twice: nobody did."""
+        changed = warehouse.lake(
+            "SELECT instrument, count_paired, count_improved, count_cases, count_crossed, count_recovered "
+            "FROM marts.fct_study_arm_change WHERE tenant_id = 'scored' ORDER BY 1"
+        )
+        assert changed == [("gad-7", 1, 0, 1, 1, 0), ("phq-9", 1, 1, 1, 1, 1)]
+        recovered = warehouse.lake(
+            "SELECT count_paired, count_finished FROM marts.fct_study_arm_recovery WHERE tenant_id = 'scored'"
+        )
+        assert recovered == [(1, 0)]
+
+    def test_the_registry_is_a_table(self, warehouse: Warehouse, first: dg.ExecuteInProcessResult) -> None:
+        found = warehouse.lake(
+            "SELECT instrument, scale, count_items, times, least_total, most_total, case_at, reliable_change "
+            "FROM marts.dim_instrument ORDER BY ALL"
+        )
+        assert found == sorted(
+            (
+                each.code, name, len(items), scale.times, scale.total.least, scale.total.most,
+                scale.case_at and scale.case_at.value, scale.reliable_change and scale.reliable_change.value,
+            )
+            for each in instruments().values() for name, scale, items in each.all_scales()
+        )  # fmt: skip
 
     def test_a_tenant_whose_mart_is_wrong_is_kept_out_of_the_release_and_nobody_else(
         self, warehouse: Warehouse, second: Before
