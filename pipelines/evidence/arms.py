@@ -25,9 +25,9 @@ from pipelines.evidence.estimates import (
 )
 from pipelines.evidence.inputs import Inputs
 from pipelines.evidence.people import People, of, people_of
-from pipelines.evidence.protocols import STRENGTH, Arms, Design, Outcome, Study
+from pipelines.evidence.protocols import STRENGTH, Arms, Comparison, Design, MutualHelp, Outcome, Study
 from pipelines.evidence.regression import ancova
-from pipelines.evidence.rows import estimate_columns
+from pipelines.evidence.rows import estimate_columns, protocol_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -95,23 +95,14 @@ class ArmStudy:
         return f"{arm} − {reference}: associated with the arm, not an effect of it"
 
 
-def arm_studies(inputs: Inputs, protocol: Study, arms: Arms) -> Iterator[ArmStudy]:
+def arm_studies(inputs: Inputs, protocol: Comparison | MutualHelp, arms: Arms) -> Iterator[ArmStudy]:
     """One for each tenant that has allocated people in the study."""
     of_study = inputs.arms[inputs.arms["study_code"] == protocol.study]
     for tenant, summaries in of_study.groupby("tenant_id"):
         design = _design(protocol, inputs.studies, str(tenant))
-        common = {
-            "system": getattr(protocol, "system", None),
-            "study": protocol.study,
-            "protocol_version": protocol.version,
-            "post_hoc": protocol.is_post_hoc(min(summaries["first_allocated_at"]).date()),
-            "tenant": str(tenant),
-            "data_class": min(summaries["data_class"]),
-            "source_kind": "own",
-            "population": protocol.population,
-            "estimand": getattr(protocol, "estimand", None),
-            "design": design,
-        }
+        first = min(summaries["first_allocated_at"]).date()
+        asked = protocol_columns(protocol, str(tenant), min(summaries["data_class"]), first)
+        common = asked | {"source_kind": "own", "design": design}
         people = people_of(inputs, protocol.study, str(tenant))
         yield ArmStudy(protocol, arms, str(tenant), design, common, summaries, people)
 

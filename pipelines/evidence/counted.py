@@ -6,32 +6,25 @@ from collections.abc import Iterator
 from typing import Any
 
 from pipelines.evidence.inputs import Inputs
-from pipelines.evidence.protocols import Study, StudyCounting
-from pipelines.evidence.rows import estimate_columns
+from pipelines.evidence.protocols import MutualHelp, YouthOnline
+from pipelines.evidence.rows import estimate_columns, protocol_columns
 from pipelines.evidence.study_counts import study_counts
 
 UNIT = "studies"
 
 
-def counted_rows(inputs: Inputs, protocol: Study, counting: StudyCounting) -> Iterator[dict[str, Any]]:
+def counted_rows(inputs: Inputs, protocol: MutualHelp | YouthOnline) -> Iterator[dict[str, Any]]:
     """For each tenant who has registered a study that is counted. A count of studies tells of no people."""
-    studies = inputs.studies
+    counting, studies = protocol.counting, inputs.studies
+    if counting is None:
+        return
     if counting.studies:
         studies = studies[studies["study_code"].isin(counting.studies)]
     for tenant, registered in studies.groupby("tenant_id"):
         attributes = inputs.attributes[inputs.attributes["tenant_id"] == tenant]
         first = min(registered["registered_at"]).date()
-        common = {
-            "system": getattr(protocol, "system", None),
-            "study": protocol.study,
-            "protocol_version": protocol.version,
-            "post_hoc": protocol.is_post_hoc(first),
-            "tenant": str(tenant),
-            "data_class": min(registered["data_class"]),
-            "population": protocol.population,
-            "design": "descriptive",
-            "denominator_unit": UNIT,
-        }
+        asked = protocol_columns(protocol, str(tenant), min(registered["data_class"]), first)
+        common = asked | {"design": "descriptive", "denominator_unit": UNIT}
         for each in study_counts(counting, registered, attributes):
             yield (
                 common

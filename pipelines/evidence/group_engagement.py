@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.evidence.estimates import Estimate, clustered_ratio, count, mean, proportion, summarise
 from pipelines.evidence.inputs import Inputs
 from pipelines.evidence.protocols import Engagement, protocols
-from pipelines.evidence.rows import GROUP_ENGAGEMENT, estimate_columns, frame
+from pipelines.evidence.rows import GROUP_ENGAGEMENT, estimate_columns, frame, protocol_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,14 +51,8 @@ def _with_members(inputs: Inputs) -> Iterator[Any]:
 
 def _rows(protocol: Engagement, group: Any, members: pd.DataFrame | None) -> Iterator[dict[str, Any]]:
     common = {
-        "system": protocol.system,
-        "study": protocol.study,
-        "protocol_version": protocol.version,
-        "post_hoc": protocol.is_post_hoc(group.first_event_at.date()),
-        "tenant": group.tenant_id,
-        "data_class": group.data_class,
+        **protocol_columns(protocol, group.tenant_id, group.data_class, group.first_event_at.date()),
         "source_kind": "own",
-        "population": protocol.population,
         "group_id": group.group_id,
         "missing_share": 0.0,
         "n_consented": int(group.count_consented),

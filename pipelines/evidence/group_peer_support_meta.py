@@ -31,7 +31,7 @@ from pipelines.evidence.pooling import (
     regress,
 )
 from pipelines.evidence.protocols import STRENGTH, PooledOutcome, Pooling, protocols
-from pipelines.evidence.rows import GROUP_PEER_SUPPORT_META, estimate_columns, frame
+from pipelines.evidence.rows import GROUP_PEER_SUPPORT_META, estimate_columns, frame, protocol_columns
 from pipelines.evidence.study_effects import NOTHING, StudyEffect, study_effects
 
 if TYPE_CHECKING:
@@ -84,13 +84,7 @@ def _rows_of_outcome(
     told_at = reports[reports["outcome"] == outcome.outcome]["reported_at"]
     first: date = min(told_at).date()
     common = {
-        "system": protocol.system,
-        "study": protocol.study,
-        "protocol_version": protocol.version,
-        "post_hoc": protocol.is_post_hoc(first),
-        "tenant": tenant,
-        "data_class": min(reports["data_class"]),
-        "population": protocol.population,
+        **protocol_columns(protocol, tenant, min(reports["data_class"]), first),
         "outcome": outcome.outcome,
         "scale": outcome.scale,
         "period": f"{first}/{max(told_at).date()}",

@@ -47,14 +47,9 @@ def mutual_help(inputs: Inputs) -> pd.DataFrame:
     rows = [
         row
         for protocol in protocols(MutualHelp)
-        for row in (*_counted(inputs, protocol), *_compared(inputs, protocol))
+        for row in (*counted_rows(inputs, protocol), *_compared(inputs, protocol))
     ]
     return frame(rows, MUTUAL_HELP, extra=("parts",))
-
-
-def _counted(inputs: Inputs, protocol: MutualHelp) -> Iterator[Row]:
-    if protocol.counting is not None:
-        yield from counted_rows(inputs, protocol, protocol.counting)
 
 
 def _compared(inputs: Inputs, protocol: MutualHelp) -> Iterator[Row]:

@@ -135,6 +135,8 @@ class Study(_Part):
     dated: date
     population: str
     design: Design
+    estimand: str | None = None
+    """What exactly is estimated. None: it describes."""
 
     def is_post_hoc(self, first_data: date | None) -> bool:
         """Whether the protocol is younger than its first datum. Without data it is not."""
@@ -216,19 +218,23 @@ class MemberArms(Arms):
         return self
 
 
-class MutualHelp(Study):
-    """Counts of studies, members compared, or both."""
+class CountsOrMembers(Study):
+    """Counts of studies, members looked at, or both."""
 
-    system: Literal["mutual_help"]
-    estimand: str | None = None
     counting: StudyCounting | None = None
-    members: MemberArms | None = None
 
     @model_validator(mode="after")
-    def _asks_for_something(self) -> MutualHelp:
-        if self.counting is None and self.members is None:
+    def _asks_for_something(self) -> Self:
+        if self.counting is None and getattr(self, "members", None) is None:
             raise ValueError("counting or members: one of both")
         return self
+
+
+class MutualHelp(CountsOrMembers):
+    """Of mutual help."""
+
+    system: Literal["mutual_help"]
+    members: MemberArms | None = None
 
 
 class YoungMembers(_Part):
@@ -242,19 +248,11 @@ class YoungMembers(_Part):
     retention_days: tuple[int, ...] = (30, 90)
 
 
-class YouthOnline(Study):
-    """Counts of studies, change of young members of online groups, or both."""
+class YouthOnline(CountsOrMembers):
+    """Of online groups for young people."""
 
     system: Literal["youth_online_peer_support"]
-    estimand: str | None = None
-    counting: StudyCounting | None = None
     members: YoungMembers | None = None
-
-    @model_validator(mode="after")
-    def _asks_for_something(self) -> YouthOnline:
-        if self.counting is None and self.members is None:
-            raise ValueError("counting or members: one of both")
-        return self
 
 
 class Pooling(Study):

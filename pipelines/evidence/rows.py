@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from pipelines.evidence.estimates import CI_LEVEL, Estimate
+from pipelines.evidence.protocols import Protocol
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -186,6 +188,20 @@ def estimate_columns(estimate: Estimate, level: float = CI_LEVEL) -> dict[str, A
         "anytime_high": None,
         "looks": None,
         "method": f"{estimate.method}; {NO_ANYTIME}",
+    }
+
+
+def protocol_columns(protocol: Protocol, tenant: str, data_class: str, first_data: date) -> dict[str, Any]:
+    """The columns of a row that say who asks for it, of whose data."""
+    return {
+        "system": protocol.system,
+        "study": protocol.study,
+        "protocol_version": protocol.version,
+        "post_hoc": protocol.is_post_hoc(first_data),
+        "tenant": tenant,
+        "data_class": data_class,
+        "population": protocol.population,
+        "estimand": protocol.estimand,
     }
 
 

@@ -20,7 +20,7 @@ from pipelines.evidence.inputs import Inputs
 from pipelines.evidence.linear import Floats
 from pipelines.evidence.protocols import Outcome, YoungMembers, YouthOnline, protocols
 from pipelines.evidence.regression import ancova, fit_linear
-from pipelines.evidence.rows import YOUTH_ONLINE_PEER_SUPPORT, estimate_columns, frame
+from pipelines.evidence.rows import YOUTH_ONLINE_PEER_SUPPORT, estimate_columns, frame, protocol_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,14 +36,9 @@ def youth_online_peer_support(inputs: Inputs) -> pd.DataFrame:
     rows = [
         row
         for protocol in protocols(YouthOnline)
-        for row in (*_counted(inputs, protocol), *_members(inputs, protocol))
+        for row in (*counted_rows(inputs, protocol), *_members(inputs, protocol))
     ]
     return frame(rows, YOUTH_ONLINE_PEER_SUPPORT, extra=("parts",))
-
-
-def _counted(inputs: Inputs, protocol: YouthOnline) -> Iterator[Row]:
-    if protocol.counting is not None:
-        yield from counted_rows(inputs, protocol, protocol.counting)
 
 
 def _members(inputs: Inputs, protocol: YouthOnline) -> Iterator[Row]:
@@ -52,19 +47,9 @@ def _members(inputs: Inputs, protocol: YouthOnline) -> Iterator[Row]:
         return
     scores = inputs.scores[inputs.scores["study_code"] == protocol.study]
     for tenant, of_tenant in scores.groupby("tenant_id"):
-        common = {
-            "system": protocol.system,
-            "study": protocol.study,
-            "protocol_version": protocol.version,
-            "post_hoc": protocol.is_post_hoc(min(of_tenant["occurred_at"]).date()),
-            "tenant": str(tenant),
-            "data_class": min(of_tenant["data_class"]),
-            "source_kind": "own",
-            "population": protocol.population,
-            "estimand": protocol.estimand,
-            "design": protocol.design,
-            "period": f"{min(of_tenant['occurred_at']).date()}/{max(of_tenant['occurred_at']).date()}",
-        }
+        first, last = (end(of_tenant["occurred_at"]).date() for end in (min, max))
+        told = protocol_columns(protocol, str(tenant), min(of_tenant["data_class"]), first)
+        common = told | {"source_kind": "own", "design": protocol.design, "period": f"{first}/{last}"}
         members = inputs.online_members[
             (inputs.online_members["tenant_id"] == tenant)
             & inputs.online_members["format"].isin(asked.modalities)

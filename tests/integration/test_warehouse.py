@@ -272,7 +272,7 @@ def _land_public(raw: RawLake) -> None:
 
 
 def _land_answers(raw: RawLake) -> None:
-    """By items: all of DASS-21's, and of PHQ-9 all, all but two, all but three. And one person of a study, who
+    """By items: all of DASS-21's, and of PHQ-9 all, all but two, all but three. And one person of a study who
     gets better on both questionnaires of the NHS' rule."""
     answers = [("dass-21", 21), ("phq-9", 9), ("phq-9", 7), ("phq-9", 6)]
     events = [

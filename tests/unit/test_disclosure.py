@@ -24,6 +24,7 @@ def controlled(**row: Any) -> dict[Any, Any]:
         "ci_high": 1.7,
         "n": 40,
         "denominator": 40,
+        "denominator_unit": "people with a score",
         "missing_share": 0.0,
         "n_consented": 40,
         "n_excluded": 0,
@@ -46,6 +47,12 @@ def test_what_is_published_already_is_shown_whatever_its_size() -> None:
     assert (row["suppressed"], row["n"], row["estimate"]) == (False, 9, 1.5)
     assert not controlled(source_kind="literature", n=None, parts=())["suppressed"]
     assert controlled(n=None, parts=())["suppressed"]
+
+
+def test_a_count_of_registered_studies_tells_of_nobody() -> None:
+    counted = {"n": None, "n_consented": None, "n_excluded": None, "parts": ()}
+    assert not controlled(denominator_unit="studies", estimate=2.0, **counted)["suppressed"]
+    assert controlled(denominator_unit="eligible studies", estimate=2.0, **counted)["suppressed"]
 
 
 def test_ten_live_people_are_shown() -> None:
