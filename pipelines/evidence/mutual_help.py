@@ -144,8 +144,16 @@ def _margin_rows(study: ArmStudy, members: MemberArms, outcome: Outcome) -> Iter
         place = study.common | place_of(outcome, last) | {"part": analysis.name}
         for name, verdict, estimate, level in _tests(difference, margin, outcome, study.first_data):
             row = contrast_row(study, name, estimate, *cells)
-            words = "; ".join(each for each in (row["contrast"], verdict) if each)
-            yield place | row | {"contrast": words, "ci_level": None if estimate.ci_low is None else level}
+            yield (
+                place
+                | row
+                | {
+                    "contrast": "; ".join(each for each in (row["contrast"], verdict) if each),
+                    "ci_level": None if estimate.ci_low is None else level,
+                    # Both analyses together tell how many were left out.
+                    "parts": (*row["parts"], len(analysis.without)),
+                }
+            )
 
 
 def _tests(

@@ -54,11 +54,21 @@ def _members(inputs: Inputs, protocol: YouthOnline) -> Iterator[Row]:
             (inputs.online_members["tenant_id"] == tenant)
             & inputs.online_members["format"].isin(asked.modalities)
         ]
-        for outcome in asked.outcomes:
-            for row in _outcome_rows(asked, outcome, of_tenant, members):
-                yield common | row
-        for row in _retention_rows(asked, members):
+        made = [row for each in asked.outcomes for row in _outcome_rows(asked, each, of_tenant, members)]
+        for row in _held_together([*made, *_retention_rows(asked, members)]):
             yield common | row
+
+
+def _held_together(rows: Sequence[Row]) -> Iterator[Row]:
+    """Strata tell of each other's people as well: beside the whole, one that is suppressed alone could be had
+    from the others."""
+    cells: dict[tuple[Any, ...], tuple[int, ...]] = {}
+    places = [tuple(row.get(name) for name in ("outcome", "time_point", "estimate_name")) for row in rows]
+    for place, row in zip(places, rows, strict=True):
+        if row["part"] != ALL:
+            cells[place] = (*cells.get(place, ()), *row["parts"])
+    for place, row in zip(places, rows, strict=True):
+        yield row if row["part"] == ALL else row | {"parts": cells[place]}
 
 
 # --- Change -----------------------------------------------------------------------------------------------

@@ -170,6 +170,15 @@ class TestMutualHelp:
         assert one(rows, estimate_name=name, part="as allocated")["n_arm"] == len(answered)
         assert one(rows, estimate_name=name, part="per protocol")["n_arm"] == len(came) < len(answered)
 
+    def test_few_who_are_left_out_are_not_told_of(self) -> None:
+        study = studies.mutual_help(1)
+        for i, person in enumerate(p for p in study.people if p.arm == "members"):
+            person.sessions = 0 if i < 5 else 8
+        rows = control(mutual_help(frames(study, "live")))
+        name = "non_inferiority_difference"
+        assert not one(rows, estimate_name=name, part="as allocated")["suppressed"]
+        assert one(rows, estimate_name=name, part="per protocol")["suppressed"]
+
     def test_what_an_arm_costs(self) -> None:
         study = studies.mutual_help(1)
         found = one(table_of("mutual help", study), estimate_name="mean_cost", arm="professional")
@@ -200,6 +209,22 @@ class TestYouth:
             "modality: virtual-reality × moderation: none",
         ]
         assert parts["estimate"].sum() == len(young)
+
+    def test_one_small_kind_of_group_hides_the_others_but_not_the_whole(self) -> None:
+        """Three young people are in the only chat: they could be had from the whole and the others."""
+        study = studies.youth(1, members=160, waiting=20)
+        chat = {group.ref for group in study.groups if group.format == "chat"}
+        people = [each for each in study.people if each.group not in chat]
+        few = [each for each in study.people if each.group in chat and each.age_band != "35_49"][:3]
+        rows = control(youth_online_peer_support(frames(replace(study, people=[*people, *few]), "live")))
+        members = rows[rows["estimate_name"] == "young_members"]
+        assert set(members.loc[members["suppressed"].astype(bool), "part"]) == {
+            "modality: chat × moderation: peer",
+            "modality: online-forum × moderation: peer",
+            "modality: online-forum × moderation: professional",
+            "modality: virtual-reality × moderation: none",
+        }
+        assert not one(rows, estimate_name="young_members", part="all online groups")["suppressed"]
 
     def test_retention_is_out_of_those_who_could_have_stayed(self) -> None:
         study = studies.youth(1)
