@@ -80,14 +80,14 @@ class Long:
     arms: tuple[str, ...]
     groups: tuple[str | None, ...]
 
-    @property
-    def gee(self) -> Marginal:
-        return fit_gee(self.outcome, self.design, self.people, groups=self.groups)
+    def gee(self, protocol: Comparison) -> Marginal:
+        return fit_gee(
+            self.outcome, self.design, self.people, correction=protocol.correction, groups=self.groups
+        )
 
-    @property
-    def mixed(self) -> Mixed:
+    def mixed(self, protocol: Comparison) -> Mixed:
         """Its variance is of people: groups are not in it, and its method says so."""
-        fit = fit_mixed(self.outcome, self.design, self.people)
+        fit = fit_mixed(self.outcome, self.design, self.people, protocol.likelihood)
         if not any(self.groups):
             return fit
         told = f"{fit.linear.method}; groups of people are not in the model"
@@ -148,7 +148,7 @@ def _model_rows(study: ArmStudy, protocol: Comparison, outcome: Outcome) -> Iter
     last = [each for each in outcome.time_points if each in outcome.times][-1]
     cells = _cells(study, outcome, long, last)
     main, place = long.main, study.common | place_of(outcome, None)
-    marginal, mixed = main.gee, main.mixed
+    marginal, mixed = main.gee(protocol), main.mixed(protocol)
     for model, linear in (("gee", marginal.linear), ("mixed", mixed.linear)):
         for term in main.terms[1:]:
             yield place | _coefficient(study, f"{model}_coefficient", linear, main, term=term, cells=cells)
@@ -162,7 +162,7 @@ def _model_rows(study: ArmStudy, protocol: Comparison, outcome: Outcome) -> Iter
         yield place | _of_all(_number(value, linear), name, None, cells)
     if protocol.moderators:
         products = [each for each in long.terms if _TIMES in each]
-        for model, linear in (("gee", long.gee.linear), ("mixed", long.mixed.linear)):
+        for model, linear in (("gee", long.gee(protocol).linear), ("mixed", long.mixed(protocol).linear)):
             for term in products:
                 yield place | _coefficient(study, f"{model}_moderation", linear, long, term=term, cells=cells)
     if protocol.deltas:

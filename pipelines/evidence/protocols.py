@@ -16,6 +16,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from pipelines.evidence.estimates import CI_LEVEL
+from pipelines.evidence.gee import Correction
+from pipelines.evidence.mixed import Likelihood
 from pipelines.evidence.pooling import Conventions
 
 FOLDER = Path(__file__).parent / "protocols"
@@ -182,6 +184,10 @@ class Comparison(Study, Arms):
     moderators: tuple[str, ...] = ()
     """Covariates that may change how far apart the arms are."""
     deltas: tuple[float, ...] = ()
+    correction: Correction | None = None
+    """Of the GEE's variance. None: by the number of people. Where people meet in groups it is of groups."""
+    likelihood: Likelihood = "REML"
+    """Of the mixed model."""
 
     @model_validator(mode="after")
     def _moderators_are_covariates(self) -> Comparison:
