@@ -8,8 +8,9 @@ BIN := .venv/bin
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 SOAK_ARGS ?=
+COVERAGE_ARGS ?=
 
-.PHONY: help setup demo up down test bench-ingestion bench-engagement bench-quality bench-evidence bench-warehouse soak check lint types imports protos protos-release protos-check lock clean
+.PHONY: help setup demo up down test bench-ingestion bench-engagement bench-quality bench-evidence bench-warehouse soak coverage-study check lint types imports protos protos-release protos-check lock clean
 
 help: ## List the verbs
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) \
@@ -47,6 +48,9 @@ bench-warehouse: setup ## What lake, builds and questions cost, beside plain Duc
 
 soak: setup ## Fuzzing and kill -9 at random, an hour or two; goes on where it was (SOAK_ARGS="--fresh")
 	@$(BIN)/python -m tests.soak $(SOAK_ARGS)
+
+coverage-study: setup ## How often intervals cover, against bands written down before, ten minutes (COVERAGE_ARGS=--fresh)
+	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.coverage_study $(COVERAGE_ARGS)
 
 check: setup lint types imports protos-check ## What needs no running: style, types, import direction, protos
 
