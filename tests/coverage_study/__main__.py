@@ -5,12 +5,13 @@ broken off goes on. Exit code 1: a figure is not as expected.
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import cache
 from pathlib import Path
 
@@ -20,8 +21,9 @@ from tests.coverage_study.results import RESULTS, failed, text
 from tests.coverage_study.tallies import Tally, fingerprint, keep, kept, simulate
 
 STATE = Path(__file__).parents[2] / ".coverage-study"
-DATASETS, LEAST = 5_000, 2_000
+DATASETS, LEAST = 4_000, 2_000
 """By default, and for results that are written down."""
+_Finished = tuple[str, dict[str, Tally]]
 
 
 @cache
@@ -32,6 +34,7 @@ def declared() -> tuple[Scenario, ...]:
 def main() -> int:
     """1: a figure is not as expected; 130: broken off."""
     options = _options()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
     scenarios = [each for each in declared() if options.only in each.name]
     if options.bands:
         print(text(scenarios, {}, options.datasets), end="")
@@ -69,41 +72,45 @@ def _options() -> argparse.Namespace:
 
 def _carry_on(scenarios: Sequence[Scenario], options: argparse.Namespace) -> dict[str, dict[str, Tally]]:
     """Tallies of all, those that were kept among them."""
-    mark = fingerprint(options.datasets)
-    found = {each.name: tallies for each in scenarios if (tallies := kept(options.state, mark, each.name))}
+    marks = {each.name: fingerprint(each, options.datasets) for each in scenarios}
+    found = {
+        name: tallies
+        for name, mark in marks.items()
+        if (tallies := kept(options.state, mark, name)) is not None
+    }
+    by_name = {each.name: each for each in scenarios}
     left = [each for each in scenarios if each.name not in found]
     _say(f"{len(found)} of {len(scenarios)} scenarios are done; state in {options.state}")
     began = time.monotonic()
-    for scenario, tallies in _simulated(left, options):
-        keep(options.state, mark, scenario.name, tallies)
-        found[scenario.name] = tallies
-        failures = failed(scenario, tallies)
-        _say(f"{len(found)}/{len(scenarios)} {scenario.name}, {time.monotonic() - began:.0f} s")
+    for name, tallies in _simulated(left, options):
+        keep(options.state, marks[name], name, tallies)
+        found[name] = tallies
+        failures = failed(by_name[name], tallies)
+        _say(f"{len(found)}/{len(scenarios)} {name}, {time.monotonic() - began:.0f} s")
         _say("".join(f"  FAILS: {each}\n" for each in failures), end="")
     return found
 
 
-def _simulated(
-    scenarios: Sequence[Scenario], options: argparse.Namespace
-) -> Iterator[tuple[Scenario, dict[str, Tally]]]:
+def _simulated(scenarios: Sequence[Scenario], options: argparse.Namespace) -> Iterator[_Finished]:
     """As they are finished. Other processes are told names: what a scenario asks cannot be sent."""
     if options.processes == 1:
-        yield from ((each, simulate(each, options.datasets)) for each in scenarios)
+        yield from ((each.name, simulate(each, options.datasets)) for each in scenarios)
         return
-    by_name = {each.name: each for each in scenarios}
-    with ProcessPoolExecutor(options.processes) as processes:
-        waiting = {processes.submit(_simulate, name, options.datasets): name for name in by_name}
-        try:
-            for done in as_completed(waiting):
-                yield by_name[waiting[done]], done.result()
-        except BaseException:
-            processes.shutdown(cancel_futures=True)
-            raise
+    work = [(each.name, options.datasets) for each in scenarios]
+    with multiprocessing.Pool(options.processes, _leave_signals) as processes:
+        yield from processes.imap_unordered(_simulate, work)
 
 
-def _simulate(name: str, datasets: int) -> dict[str, Tally]:
+def _leave_signals() -> None:
+    """Ctrl-C is the first process's, which ends the others."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _simulate(work: tuple[str, int]) -> _Finished:
+    name, datasets = work
     (scenario,) = (each for each in declared() if each.name == name)
-    return simulate(scenario, datasets)
+    return name, simulate(scenario, datasets)
 
 
 def _say(words: str, end: str = "\n") -> None:

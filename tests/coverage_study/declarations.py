@@ -31,10 +31,12 @@ class Expected:
 
     def allowed(self, count: int) -> tuple[float, float]:
         """What simulation of `count` data sets may show: binomial quantiles around the expected."""
-        return (
-            float(stats.binom.ppf(TAIL, count, self.low)) / count,
-            float(stats.binom.isf(TAIL, count, self.high)) / count,
-        )
+        return float(stats.binom.ppf(TAIL, count, self.low)) / count, at_most(self.high, count)
+
+
+def at_most(share: float, count: int) -> float:
+    """What simulation of `count` data sets may show of a share."""
+    return float(stats.binom.isf(TAIL, count, share)) / count
 
 
 def exactly(share: float, source: str) -> Expected:
@@ -52,7 +54,8 @@ class Figure:
 
     An Estimate's interval covers the truth or does not; True is a claim that is wrong in this scenario, and
     the share of those is a type I error. `truth`: where it is not the scenario's. `most_without`: the share
-    of data sets that may go without an interval.
+    of data sets that may go without an interval, before simulation error. `corrected`: what was expected
+    before a run that showed it to be wrong, and what corrects it: mathematics, or what others published.
     """
 
     estimator: str
@@ -60,6 +63,7 @@ class Figure:
     expected: Expected
     truth: float | Callable[[Any], float] | None = None
     most_without: float = 0.0
+    corrected: str = ""
 
 
 @dataclass(frozen=True)

@@ -103,6 +103,14 @@ def wilson(n: int, p: float) -> float:
     return float(stats.binom.pmf(x[covers], n, p).sum())
 
 
+def nobody_is_absent(people: int, share: float, icc: float, sessions: range) -> float:
+    """P(all people attend all of their sessions), as many as any of the range, beta-binomial."""
+    total = 1 / icc - 1
+    e, a = np.array(sessions), share * total
+    of_one = np.exp(special.betaln(a + e, total - a) - special.betaln(a, total - a)).mean()
+    return float(of_one**people)
+
+
 def two_arms(n: tuple[int, int], p: tuple[float, float], is_odds: bool) -> tuple[float, float]:
     """log odds ratio or log risk ratio ± z·se over all pairs of counts: coverage, and the share without."""
     a, c = np.meshgrid(np.arange(n[0] + 1.0), np.arange(n[1] + 1.0), indexing="ij")
@@ -120,7 +128,7 @@ def two_arms(n: tuple[int, int], p: tuple[float, float], is_odds: bool) -> tuple
         truth = math.log(p[0] / p[1])
     covers = is_there & (np.abs(effect - truth) <= Z * np.sqrt(variance))
     there = float(chances[is_there].sum())
-    return float(chances[covers].sum()) / there, 1 - there
+    return float(chances[covers].sum()) / there, float(chances[~is_there].sum())
 
 
 def pooled_logits(k: int, n: int, p: float) -> dict[str, float]:

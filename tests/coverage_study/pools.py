@@ -313,7 +313,7 @@ def _rare_events() -> Iterator[Scenario]:
                 "logit, DL, Hartung-Knapp",
                 _pooled("DL", "Hartung-Knapp"),
                 about(shares["Hartung-Knapp"], 0.002, source),
-                most_without=_all_alike(k, n, p) + 0.005,
+                most_without=_all_alike(k, n, p),
             ),
         ]
         yield Scenario(

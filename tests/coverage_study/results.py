@@ -84,7 +84,12 @@ def _section(scenario: Scenario, tallies: Mapping[str, Tally], datasets: int) ->
         for estimator, tally in tallies.items()
         if tally.reasons
     )
-    return f"## {scenario.name}\n\n{head}\n\n{table}\n{reasons}"
+    corrected = "".join(
+        f"\n{figure.estimator}, corrected after a run: {figure.corrected}\n"
+        for figure in scenario.figures
+        if figure.corrected
+    )
+    return f"## {scenario.name}\n\n{head}\n\n{table}\n{reasons}{corrected}"
 
 
 def _row(figure: Figure, tally: Tally | None, datasets: int) -> list[str]:
@@ -102,7 +107,7 @@ def _row(figure: Figure, tally: Tally | None, datasets: int) -> list[str]:
         _span(*tally.interval()),
         "" if tally.width is None else f"{tally.width:.3f}",
         bias,
-        f"{tally.without:.2%}" if tally.without else "",
+        f"{tally.without:.2%}, expected {figure.most_without:.2%}" if tally.without else "",
         "FAILS" if what_fails(figure, tally) else "holds",
         expected.source,
     ]

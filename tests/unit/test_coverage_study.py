@@ -19,7 +19,7 @@ from tests.coverage_study import exact
 from tests.coverage_study.declarations import Figure, Scenario, exactly
 from tests.coverage_study.results import RESULTS, failed, text
 from tests.coverage_study.sources import SOURCES
-from tests.coverage_study.tallies import keep, kept, simulate, what_fails
+from tests.coverage_study.tallies import fingerprint, keep, kept, simulate, what_fails
 
 DATASETS = 400
 BY_NAME = {each.name: each for each in study.declared()}
@@ -117,11 +117,19 @@ class TestARun:
         assert "* FAILS: mean-normal-5, mean, t" in told.out
         assert "1 of 1 figures are not as expected" in told.err
 
-    def test_what_was_found_by_other_code_is_found_anew(self, tmp_path: Path) -> None:
-        tallies = simulate(MEAN, 10)
-        keep(tmp_path, "these modules", MEAN.name, tallies)
-        assert kept(tmp_path, "these modules", MEAN.name) == tallies
-        assert kept(tmp_path, "others", MEAN.name) is None
+    def test_what_was_found_of_others_is_found_anew(self, tmp_path: Path) -> None:
+        tallies, mark = simulate(MEAN, 10), fingerprint(MEAN, 10)
+        keep(tmp_path, mark, MEAN.name, tallies)
+        assert kept(tmp_path, mark, MEAN.name) == tallies
+        wider = changed(MEAN, lambda answer: scaled(answer, 1.001))
+        moved = replace(MEAN, truth=12.001)
+        for other in (fingerprint(MEAN, 11), fingerprint(wider, 10), fingerprint(moved, 10)):
+            assert kept(tmp_path, other, MEAN.name) is None
+
+    def test_what_is_expected_may_change_without_another_run(self) -> None:
+        (figure,) = MEAN.figures
+        other = replace(MEAN, figures=(replace(figure, expected=exactly(0.9, "")),))
+        assert fingerprint(other, 10) == fingerprint(MEAN, 10)
 
     @pytest.mark.parametrize(
         "name",
