@@ -115,8 +115,8 @@ class _Ledger:
 
 
 def fingerprint(scenario: Scenario, datasets: int) -> str:
-    """Of what a tally follows from: how many data sets, the modules of the statistics, and the scenario, which
-    is known by the answers to its first data sets. What is expected of them is not in it.
+    """Of what a tally follows from: how many data sets, the statistics, and the scenario, known
+    by the answers to its first data sets. What is expected is not in it.
     """
     digest = hashlib.sha256(str(datasets).encode())
     for path in sorted(STATISTICS.glob("*.py")):
