@@ -63,12 +63,20 @@ def _state(scenarios: Sequence[Scenario], found: Found, datasets: int, failures:
     what = f"{figures} figures of {len(scenarios)} scenarios"
     if not found:
         return f"{what}. Not run yet; *allowed* is for {datasets:,} data sets.\n"
-    command = ["git", "describe", "--always", "--dirty= with changes", "--exclude=*"]
-    commit = subprocess.run(command, cwd=RESULTS.parent, capture_output=True, text=True, check=True).stdout
+    commit = _git("describe", "--always", "--dirty= with changes", "--exclude=*")
+    tree = _git("rev-parse", "--short", "HEAD:pipelines/evidence")
     return (
         f"{what}, {datasets:,} data sets each; {datetime.datetime.now(datetime.UTC):%Y-%m-%d},"
-        f" commit {commit.strip()}. {figures - failures} are as expected, {failures} are not.\n"
+        f" commit {commit}, statistics {tree} (`git rev-parse --short HEAD:pipelines/evidence`)."
+        f" {figures - failures} are as expected, {failures} are not.\n"
     )
+
+
+def _git(*words: str) -> str:
+    command = ["git", *words]
+    return subprocess.run(
+        command, cwd=RESULTS.parent, capture_output=True, text=True, check=True
+    ).stdout.strip()
 
 
 def _section(scenario: Scenario, tallies: Mapping[str, Tally], datasets: int) -> str:

@@ -169,6 +169,11 @@ class TestWhatIsExpected:
 
         assert rows(RESULTS.read_text()) == rows(text(study.declared(), {}, study.DATASETS))
 
+    def test_the_committed_results_are_of_a_whole_run_in_which_nothing_failed(self) -> None:
+        told = RESULTS.read_text()
+        assert "not run" not in told.lower() and "FAILS" not in told
+        assert re.search(r"(\d+) figures of .*\. \1 are as expected, 0 are not\.", told)
+
     def test_names_and_estimators_are_unique(self) -> None:
         assert len(BY_NAME) == len(study.declared())
         for scenario in BY_NAME.values():
