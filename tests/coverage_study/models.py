@@ -372,9 +372,9 @@ def _overlap() -> Iterator[Scenario]:
         _among_overlap(),
         (
             Figure(
-                "overlap weights (ATO) over groups, t(K − 1)",
+                "overlap weights (ATO) over groups",
                 lambda data: overlap_difference(*data).difference,
-                Expected(0.91, 0.97, f"t(K − 1) against few clusters; {_SMALL}"),
+                Expected(0.91, 0.97, f"Student's t by the number of groups; {_SMALL}"),
             ),
         ),
     )
