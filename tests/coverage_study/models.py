@@ -48,6 +48,7 @@ def scenarios() -> Iterator[Scenario]:
     yield from _groups()
     yield from _covariates()
     yield from _repeated()
+    yield from (_met(groups, 5) for groups in (4, 6, 12))
     yield from _ragged()
     yield from _dropout()
     yield from _overlap()
@@ -198,6 +199,37 @@ def _repeated() -> Iterator[Scenario]:
                 truth,
                 (Figure("mixed model, REML, t(K − p)", _mixed, exactly(share, _MIXED[what])),),
             )
+
+
+def _met(groups: int, size: int) -> Scenario:
+    """People who meet in groups, three waves: the arms' difference is one of groups."""
+    n, waves = (groups, groups), 3
+    count = 2 * groups * size
+    people = np.repeat(np.arange(count), waves)
+    x = np.column_stack([np.ones(len(people)), people < count // 2]).astype(float)
+    labels = [int(each) // size for each in people]
+    share = exact.two_means(n, exact.t(exact.satterthwaite(n)))
+
+    def draw(chance: Chance) -> People:
+        shared = chance.normal(size=2 * groups)[labels]
+        own = chance.normal(size=count)[people] + chance.normal(size=len(people))
+        return People(10 + x[:, 1] + SD * (0.5 * shared + own), x, [int(each) for each in people], [0, 1])
+
+    return Scenario(
+        f"waves-groups-{groups}",
+        f"{groups} groups of {size} people against {groups}, three waves",
+        draw,
+        1.0,
+        (
+            Figure(
+                "GEE exchangeable, variance of groups",
+                lambda data: fit_gee(data.y, data.x, data.labels, groups=labels).linear.contrast(
+                    data.contrast
+                ),
+                exactly(share, "quadrature: of equal groups only their means count"),
+            ),
+        ),
+    )
 
 
 _MIXED = {
