@@ -109,14 +109,15 @@ class Subscale(Scale):
 class Items(_Part):
     """How many there are, and which values an answer may have. Reversed ones count from the other end.
 
-    `is_scored`: the sum of the items makes the total. Where it does not, only a posted total is a score.
+    `is_scored`: whether the sum of the items makes the total; None: if their ranges agree. Where it does not,
+    only a posted total is a score.
     """
 
     count: int = Field(ge=1, le=200)
     least: int
     most: int
     reversed: tuple[int, ...] = ()
-    is_scored: bool = True
+    is_scored: bool | None = None
 
     @model_validator(mode="after")
     def _has_a_range(self) -> Items:
@@ -131,8 +132,9 @@ class Instrument(Scale):
     name: str
     versions: tuple[str, ...] = Field(min_length=1)
     licence: Licence
-    source: str
-    direction: Direction
+    source: str = ""
+    direction: Direction | None = None
+    """None: nobody says which way is better, so no change is told."""
     items: Items
     loinc: Loinc | None = None
     scales: dict[str, Subscale] = {}
@@ -152,10 +154,21 @@ class Instrument(Scale):
     @model_validator(mode="after")
     def _totals_are_sums_of_items(self) -> Instrument:
         for name, scale, items in self.all_scales():
-            made = [scale.times * len(items) * end for end in (self.items.least, self.items.most)]
-            if self.items.is_scored and made != [scale.total.least, scale.total.most]:
-                raise ValueError(f"{name}: its items make totals from {made[0]:g} to {made[1]:g}")
+            made = self._made(scale, items)
+            if self.items.is_scored and made != scale.total:
+                raise ValueError(f"{name}: its items make totals from {made.least:g} to {made.most:g}")
         return self
+
+    @property
+    def is_scored(self) -> bool:
+        """Whether items make scores."""
+        if self.items.is_scored is not None:
+            return self.items.is_scored
+        return all(self._made(scale, items) == scale.total for _, scale, items in self.all_scales())
+
+    def _made(self, scale: Scale, items: tuple[int, ...]) -> Range:
+        least, most = (scale.times * len(items) * end for end in (self.items.least, self.items.most))
+        return Range(least=least, most=most)
 
     def all_scales(self) -> Iterator[tuple[str, Scale, tuple[int, ...]]]:
         """Name, scale and numbers of its items."""

@@ -190,6 +190,9 @@ def test_every_instrument_of_the_product_can_be_read(home: Path) -> None:
     known = instruments()
     assert is_known("phq-9", "1") and not is_known("phq-9", "2") and not is_known("nothing", "1")
     assert {each.licence for each in known.values()} == {"open", "non_commercial", "registered", "closed"}
+    for each in known.values():
+        assert each.direction and each.source
+        assert each.is_scored == (each.items.is_scored is not False), f"{each.code}: items make other totals"
 
 
 @pytest.mark.parametrize("text", ["", "name: x", "items: {count: x}", "{", "versions: 1"])

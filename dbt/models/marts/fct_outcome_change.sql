@@ -59,8 +59,9 @@ select
     paired.first_answered_at,
     paired.last_answered_at
 from paired
--- Without the instrument nobody knows which way is better.
+-- Without the instrument, and its direction, nobody knows which way is better.
 inner join {{ ref('dim_instrument') }} as scales
     on paired.instrument = scales.instrument
     and paired.instrument_version = scales.instrument_version
     and paired.scale = scales.scale
+where scales.direction is not null

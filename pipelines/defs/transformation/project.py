@@ -66,7 +66,7 @@ def registry() -> str:
         [
             each.model_dump(include={"code", "name", "versions", "direction", "licence", "source"})
             | {"least": each.items.least, "most": each.items.most, "reversed": each.items.reversed}
-            | {"is_scored": each.items.is_scored, "scales": [*map(_scale, each.all_scales())]}
+            | {"is_scored": each.is_scored, "scales": [*map(_scale, each.all_scales())]}
             | {"loinc_total": each.loinc.total if each.loinc else None}
             for each in instruments().values()
         ]
