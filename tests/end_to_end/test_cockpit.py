@@ -52,9 +52,9 @@ def test_the_graph_goes_from_services_to_the_release(page: Page) -> None:
     ]
     for group in groups:
         expect(page.get_by_text(group, exact=True).first).to_be_visible()
-    page.goto("/locations/pipelines/asset-groups/evidence")
-    expect(page.get_by_text("carers_controlled", exact=True).first).to_be_visible()
-    expect(page.get_by_text("dim_study", exact=True).first).to_be_visible()
+    page.goto("/assets/evidence/group_engagement?view=lineage")
+    for name in ("marts", "group_engagement", "release"):
+        expect(page.get_by_text(name, exact=True).first).to_be_visible()
 
 
 def test_a_failing_check_names_the_partner_and_shows_no_person(page: Page, built: Partners) -> None:
