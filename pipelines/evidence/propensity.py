@@ -31,6 +31,8 @@ from pipelines.evidence.linear import (
 
 Booleans = npt.NDArray[np.bool_]
 
+SEPARATED = "the covariates tell the arms apart completely"
+
 _MAX_STEPS, _CLOSE = 60, 1e-10
 
 
@@ -71,9 +73,12 @@ class Overlap:
     effective_reference: float | None = None
 
 
-def fit_logistic(is_case: npt.ArrayLike, design: npt.ArrayLike) -> Logistic:
+def fit_logistic(
+    is_case: npt.ArrayLike, design: npt.ArrayLike, weights: npt.ArrayLike | None = None
+) -> Logistic:
     """Maximum likelihood by Newton's steps, for cases (n,) and a design (n, p) with an intercept of its own.
 
+    `weights` (n,), all positive, count each as so many; the covariance is then the model's, not a survey's.
     Separated cases have no maximum: steps do not end, and that is the reason given.
     """
     y, x = np.asarray(is_case, bool).ravel(), np.asarray(design, float)
@@ -84,11 +89,12 @@ def fit_logistic(is_case: npt.ArrayLike, design: npt.ArrayLike) -> Logistic:
         return _no_logistic(reason)
     # In orthonormal columns steps are of the size that they have for people.
     z, triangle = np.linalg.qr(x)
-    found = _climb(y.astype(float), z)
+    w = np.ones(len(y)) if weights is None else np.asarray(weights, float).ravel()
+    found = _climb(y.astype(float), z, w)
     if found is None:
-        return _no_logistic("the covariates tell the arms apart completely")
+        return _no_logistic(SEPARATED)
     probabilities = _expit(z @ found)
-    inverse = np.linalg.inv(_information(z, probabilities))
+    inverse = np.linalg.inv(_information(z, probabilities, w))
     return Logistic(np.linalg.solve(triangle, found), outside(triangle, inverse), probabilities)
 
 
@@ -202,19 +208,19 @@ def _method(clusters: Labels | None) -> str:
 # --- Newton's steps ---------------------------------------------------------------------------------------
 
 
-def _climb(y: Floats, z: Floats) -> Floats | None:
+def _climb(y: Floats, z: Floats, w: Floats) -> Floats | None:
     """Coefficients of the highest likelihood; None: it has no top within the steps that any data need."""
     beta, side = np.zeros(z.shape[1]), 2 * y - 1
     for _ in range(_MAX_STEPS):
         if (side * (z @ beta) > 0).all():  # all are told apart: more of the same is ever better
             return None
         probabilities = _expit(z @ beta)
-        information = _information(z, probabilities)
+        information = _information(z, probabilities, w)
         if np.linalg.cond(information) > 1e12:
             return None
-        step = np.linalg.solve(information, z.T @ (y - probabilities))
-        height = _log_likelihood(y, z @ beta)
-        while _log_likelihood(y, z @ (beta + step)) < height - _CLOSE * abs(height):
+        step = np.linalg.solve(information, z.T @ (w * (y - probabilities)))
+        height = _log_likelihood(y, z @ beta, w)
+        while _log_likelihood(y, z @ (beta + step), w) < height - _CLOSE * abs(height):
             step = step / 2
         beta = beta + step
         if np.abs(z @ step).max() < _CLOSE:
@@ -222,12 +228,12 @@ def _climb(y: Floats, z: Floats) -> Floats | None:
     return None
 
 
-def _information(z: Floats, probabilities: Floats) -> Floats:
-    return (z.T * (probabilities * (1 - probabilities))) @ z
+def _information(z: Floats, probabilities: Floats, w: Floats) -> Floats:
+    return (z.T * (w * probabilities * (1 - probabilities))) @ z
 
 
-def _log_likelihood(y: Floats, logits: Floats) -> float:
-    return float(y @ logits - np.logaddexp(0, logits).sum())
+def _log_likelihood(y: Floats, logits: Floats, w: Floats) -> float:
+    return float(w @ (y * logits - np.logaddexp(0, logits)))
 
 
 def _expit(logits: Floats) -> Floats:
