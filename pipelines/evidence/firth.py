@@ -18,11 +18,13 @@ import numpy as np
 import numpy.typing as npt
 
 from pipelines.evidence.estimates import CI_LEVEL, Estimate, not_estimated, z_quantile
-from pipelines.evidence.linear import Floats, everyone_alone, why_not
+from pipelines.evidence.linear import Floats, Integers, everyone_alone, why_not
+
+Booleans = npt.NDArray[np.bool_]
 
 METHOD = "sensitivity: logistic regression, penalised (Firth); profile interval; not design-based"
 
-_MAX_STEPS, _CLOSE, _FURTHEST = 500, 1e-9, 60.0
+_MAX_STEPS, _CLOSE, _FURTHEST, _ASIDE = 100, 1e-9, 60.0, 1e-5
 
 
 @dataclass(frozen=True)
@@ -79,19 +81,21 @@ class _Model:
         sign, determinant = np.linalg.slogdet(self._information(_expit(logits)))
         return likelihood + 0.5 * float(determinant) if sign > 0 else -math.inf
 
-    def climb(self, start: Floats, is_free: npt.NDArray[np.bool_]) -> Floats | None:
-        """Where it is highest over the free coefficients: Fisher's steps, halved until they lead upwards."""
-        beta, height = start.copy(), self.height(start)
+    def climb(self, start: Floats, is_free: Booleans) -> Floats | None:
+        """Where it is highest over the free coefficients; None: not within the steps that any data need.
+
+        Steps are Newton's where it is curved downwards, else Fisher's; halved until they lead upwards.
+        """
+        beta, height, free = start.copy(), self.height(start), np.flatnonzero(is_free)
         for _ in range(_MAX_STEPS):
-            probabilities = _expit(self.x @ beta)
-            information = self._information(probabilities)
-            weights = self.w * probabilities * (1 - probabilities)
+            score, information = self._score(beta)
             if not math.isfinite(height) or np.linalg.cond(information) > 1e15:
                 return None
-            leverages = weights * (self.x * np.linalg.solve(information, self.x.T).T).sum(axis=1)
-            score = self.x.T @ (self.w * (self.y - probabilities) + leverages * (0.5 - probabilities))
             step = np.zeros_like(beta)
-            step[is_free] = np.linalg.solve(information[np.ix_(is_free, is_free)], score[is_free])
+            curvature = self._curvature(beta, free)
+            if len(free) and np.linalg.eigvalsh(curvature)[0] <= 0:
+                curvature = information[np.ix_(free, free)]
+            step[free] = np.linalg.solve(curvature, score[free])
             # Five in a step are as far as logits go in one without losing their way.
             step *= min(1.0, 5.0 / max(float(np.abs(self.x @ step).max()), 1e-300))
             while (risen := self.height(beta + step)) < height - 1e-12 * abs(height):
@@ -101,28 +105,49 @@ class _Model:
                 return beta
         return None
 
+    def _score(self, beta: Floats) -> tuple[Floats, Floats]:
+        """X'(w(y − p) + h(½ − p)) with the leverages h of W^½X, and X'WX."""
+        probabilities = _expit(self.x @ beta)
+        information = self._information(probabilities)
+        weights = self.w * probabilities * (1 - probabilities)
+        leverages = weights * (self.x * np.linalg.lstsq(information, self.x.T, rcond=None)[0].T).sum(axis=1)
+        score = self.x.T @ (self.w * (self.y - probabilities) + leverages * (0.5 - probabilities))
+        return np.asarray(score, float), information
+
+    def _curvature(self, beta: Floats, free: Integers) -> Floats:
+        """Of the penalised likelihood, downwards, over the free coefficients, by differences of the score."""
+        found = np.empty((len(free), len(free)))
+        for i, each in enumerate(free):
+            aside = np.zeros_like(beta)
+            aside[each] = _ASIDE
+            found[i] = (self._score(beta - aside)[0] - self._score(beta + aside)[0])[free] / (2 * _ASIDE)
+        return (found + found.T) / 2
+
     def coefficient(self, top: Floats, j: int, scale: float, level: float) -> Estimate:
         """In the unit of the column, which was divided by its scale."""
-        wanted = self.height(top) - z_quantile(level) ** 2 / 2
+        z = z_quantile(level)
+        wanted = self.height(top) - z**2 / 2
+        se = math.sqrt(float(np.linalg.inv(self._information(_expit(self.x @ top)))[j, j]))
         ends = []
         for direction in (-1.0, 1.0):
-            distance = _where_zero(self._profile(top, j, direction, wanted))
+            distance = _where_zero(self._profile(top, j, direction, wanted), z * se)
             if distance is None:
                 reason = "no interval: the profile of the likelihood does not fall so far"
                 return Estimate(float(top[j] / scale), None, None, None, METHOD, reason)
             ends.append((float(top[j]) + direction * distance) / scale)
-        se = math.sqrt(float(np.linalg.inv(self._information(_expit(self.x @ top)))[j, j])) / scale
-        return Estimate(float(top[j] / scale), se, ends[0], ends[1], METHOD)
+        return Estimate(float(top[j] / scale), se / scale, ends[0], ends[1], METHOD)
 
     def _profile(self, top: Floats, j: int, direction: float, wanted: float) -> Callable[[float], float]:
         """How far the profile at a distance from the top is above what is wanted."""
-        is_free = np.arange(len(top)) != j
+        is_free, nearby = np.arange(len(top)) != j, top.copy()
 
         def above(distance: float) -> float:
-            start = top.copy()
-            start[j] += direction * distance
-            found = self.climb(start, is_free)
-            return math.nan if found is None else self.height(found) - wanted
+            nearby[j] = top[j] + direction * distance
+            found = self.climb(nearby, is_free)
+            if found is None:
+                return math.nan
+            nearby[:] = found
+            return self.height(found) - wanted
 
         return above
 
@@ -130,17 +155,17 @@ class _Model:
         return np.asarray((self.x.T * (self.w * probabilities * (1 - probabilities))) @ self.x, float)
 
 
-def _where_zero(above: Callable[[float], float]) -> float | None:
+def _where_zero(above: Callable[[float], float], guess: float) -> float | None:
     """Where what is above 0 at 0 falls to it. None: nowhere near, or it is no number on the way."""
     from scipy.optimize import brentq
 
-    far = 1.0
-    while far < _FURTHEST and above(far) > 0:
-        far *= 2
-    if not above(far) <= 0:
+    near, far = 0.0, guess
+    while (height := above(far)) > 0 and far < _FURTHEST:
+        near, far = far, 2 * far
+    if not height <= 0:
         return None
     try:
-        return float(brentq(above, 0.0, far, xtol=1e-10))
+        return float(brentq(above, near, far, xtol=1e-9))
     except ValueError:  # NaN
         return None
 
