@@ -93,6 +93,26 @@ def mean_difference(arm: Summary, reference: Summary, level: float = CI_LEVEL) -
     return with_interval(difference, math.sqrt(a + b), method, freedom, level)
 
 
+def difference(one: Estimate, other: Estimate, level: float = CI_LEVEL) -> Estimate:
+    """Estimate of `one` minus that of `other`, of different people, by their standard errors; unit: theirs.
+
+    se² = se₁² + se₂². Where one has degrees of freedom, t with (se₁² + se₂²)²/(se₁⁴/f₁ + se₂⁴/f₂), a normal
+    one being of endless f (Welch–Satterthwaite); else normal.
+    """
+    method = f"difference of two estimates, each: {one.method}"
+    if one.estimate is None or other.estimate is None:
+        return not_estimated(method, one.reason or other.reason or "one of them has no estimate")
+    value = one.estimate - other.estimate
+    if one.se is None or other.se is None:
+        reason = one.reason or other.reason or "no interval: one of them has no standard error"
+        return Estimate(value, None, None, None, method, reason)
+    a, b = one.se**2, other.se**2
+    if a + b == 0:
+        return Estimate(value, None, None, None, method, "no interval: no variance in either")
+    below = sum(each**2 / f for each, f in ((a, one.freedom), (b, other.freedom)) if f is not None)
+    return with_interval(value, math.sqrt(a + b), method, (a + b) ** 2 / below if below else None, level)
+
+
 def hedges_g(arm: Summary, reference: Summary, level: float = CI_LEVEL) -> Estimate:
     """Standardised mean difference with Hedges' exact correction; positive when `arm` scores higher.
 

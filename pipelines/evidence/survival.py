@@ -71,8 +71,8 @@ class Followed:
     def curves(self) -> Curves:
         """Kaplan–Meier's, of whatever cause: follow with one cause, and others are what the data censor."""
         gone = self.all_events
-        survival = self._accumulated(np.multiply, 1 - gone / self.at_risk)
-        return Curves(self, survival, self._accumulated(np.add, self._hazard_variances))
+        survival = self.accumulated(np.multiply, 1 - gone / self.at_risk)
+        return Curves(self, survival, self.accumulated(np.add, self.hazard_variances))
 
     def incidence(self, cause: int = 1) -> Incidence:
         """Aalen–Johansen's share that had the event of a cause, where others may come before it.
@@ -80,12 +80,12 @@ class Followed:
         Var F(t) = Σ (F(t) − F(u))² d/(n(n − d)) + Σ S(u−)² dₖ(n − dₖ)/n³ − 2 Σ (F(t) − F(u)) S(u−) dₖ/n²,
         over u ≤ t; of a single cause that is Greenwood's.
         """
-        n, own = self.at_risk, self._of(cause)
-        before = self._before(self._accumulated(np.multiply, 1 - self.all_events / n))
-        f = self._accumulated(np.add, before * own / n)
-        hazards = self._hazard_variances
+        n, own = self.at_risk.astype(float), self._of(cause)  # cubes of millions are beyond integers
+        before = self._before(self.accumulated(np.multiply, 1 - self.all_events / n))
+        f = self.accumulated(np.add, before * own / n)
+        hazards = self.hazard_variances
         a, b, c, d, e, h = (
-            self._accumulated(np.add, each)
+            self.accumulated(np.add, each)
             for each in (
                 hazards,
                 hazards * f,
@@ -104,22 +104,22 @@ class Followed:
         return self.events[:, cause - 1]
 
     @cached_property
-    def _hazard_variances(self) -> Floats:
+    def hazard_variances(self) -> Floats:
         """d/(n(n − d)); 0 where nobody is left, as the share that it multiplies is 0 as well."""
         left = self.at_risk - self.all_events
         return np.where(left > 0, self.all_events / (self.at_risk * np.maximum(left, 1.0)), 0.0)
 
     def _before(self, survival: Floats) -> Floats:
         before = np.concatenate([[1.0], survival[:-1]])[: len(survival)]
-        before[self._filled] = 1.0
+        before[self.filled] = 1.0
         return before
 
     @property
-    def _filled(self) -> Integers:
+    def filled(self) -> Integers:
         """First steps of the groups that have any."""
         return self.starts[:-1][np.diff(self.starts) > 0]
 
-    def _accumulated(self, by: np.ufunc, values: Floats) -> Floats:
+    def accumulated(self, by: np.ufunc, values: Floats) -> Floats:
         """Within each group: a cumulative sum over all of them would lose the digits of small ones."""
         found = np.empty_like(values)
         for start, end in zip(self.starts[:-1].tolist(), self.starts[1:].tolist(), strict=True):
@@ -130,7 +130,7 @@ class Followed:
         """Of steps (m,), per group (G,)."""
         found = np.zeros(self.count)
         if len(values):
-            found[np.diff(self.starts) > 0] = np.add.reduceat(values, self._filled)
+            found[np.diff(self.starts) > 0] = np.add.reduceat(values, self.filled)
         return found
 
     def last_until(self, time: float) -> Integers:
@@ -279,13 +279,13 @@ class Curves:
         limit = until if 0 <= until < np.inf else 0.0
         times = np.minimum(followed.times, limit)
         widths = np.where(is_last, limit, np.append(times[1:], limit)) - times
-        areas = followed._accumulated(np.add, self.survival * widths)
+        areas = followed.accumulated(np.add, self.survival * widths)
         after = followed.sums(self.survival * widths)
         first = np.full(followed.count, limit)
-        first[np.diff(followed.starts) > 0] = times[followed._filled]
+        first[np.diff(followed.starts) > 0] = times[followed.filled]
         beyond = after[groups] - areas + self.survival * widths
         is_by_then = followed.times <= limit
-        variance = followed.sums(np.where(is_by_then, beyond**2 * followed._hazard_variances, 0.0))
+        variance = followed.sums(np.where(is_by_then, beyond**2 * followed.hazard_variances, 0.0))
         return tuple(
             not_estimated(method, reason)
             if reason

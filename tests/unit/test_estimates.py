@@ -16,6 +16,7 @@ from pipelines.evidence.estimates import (
     Summary,
     clustered_ratio,
     count,
+    difference,
     hedges_correction,
     hedges_g,
     mean,
@@ -60,6 +61,31 @@ class TestMeanDifference:
     def test_no_variance_gives_a_difference_without_an_interval(self) -> None:
         found = mean_difference(Summary(5, 3.0, 0.0), Summary(5, 1.0, 0.0))
         assert (found.estimate, found.se) == (2.0, None)
+
+
+class TestDifference:
+    @given(SUMMARIES, SUMMARIES)
+    def test_of_two_means_it_is_welchs(self, a: Summary, b: Summary) -> None:
+        found, expected = difference(mean(a), mean(b)), mean_difference(a, b)
+        if expected.se is None:
+            assert found.reason
+        else:
+            assert (found.estimate, found.se, found.ci_low, found.freedom) == pytest.approx(
+                (expected.estimate, expected.se, expected.ci_low, expected.freedom)
+            )
+
+    def test_without_degrees_of_freedom_it_is_normal(self) -> None:
+        found = difference(Estimate(0.7, 0.03, 0.64, 0.76, "m"), Estimate(0.4, 0.04, 0.32, 0.48, "m"))
+        assert (found.estimate, found.se) == pytest.approx((0.3, 0.05)) and found.freedom is None
+        assert found.ci_low == pytest.approx(0.3 - 1.959963984540054 * 0.05)
+
+    def test_what_one_lacks_the_difference_lacks(self) -> None:
+        whole, point = (
+            Estimate(0.7, 0.03, 0.64, 0.76, "m"),
+            Estimate(1.0, None, None, None, "m", "no interval"),
+        )
+        assert is_nothing(difference(whole, Estimate(None, None, None, None, "m", "nobody")))
+        assert (difference(whole, point).se, difference(point, whole).reason) == (None, "no interval")
 
 
 class TestHedgesG:

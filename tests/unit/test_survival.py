@@ -144,6 +144,15 @@ class TestAalenJohansen:
                 (left.se, 1 - left.ci_high, 1 - left.ci_low), abs=1e-9
             )
 
+    def test_of_millions_it_is_kaplan_meiers_as_well(self) -> None:
+        """At one time each, so that all is in proportion: 4 million threads."""
+        durations, replied = np.repeat([1, 2, 3, 4], 1_000_000), np.repeat([1, 0, 1, 0], 1_000_000)
+        followed = follow(durations, replied)
+        (left,), (had,) = followed.curves().at(3), followed.incidence().at(3)
+        assert had.estimate == pytest.approx(1 - 3 / 4 * 1 / 2)
+        assert had.se == pytest.approx(left.se, rel=1e-9)
+        assert left.se == pytest.approx(3 / 8 * math.sqrt((1 / 12 + 1 / 2) / 1_000_000))
+
     def test_a_cause_that_never_came_has_a_share_of_0(self) -> None:
         (found,) = follow([1, 2, 3], [1, 1, 0]).incidence(2).at(2)
         assert (found.estimate, found.ci_low) == (0, None)

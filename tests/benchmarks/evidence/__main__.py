@@ -1,5 +1,5 @@
-"""`make bench-evidence`, or `python -m tests.benchmarks.evidence`: what iterative statistics cost, on data
-made by a seed. Prints a table. Exit code 1: a must does not hold.
+"""`make bench-evidence`, or `python -m tests.benchmarks.evidence`: what statistics cost that iterate, or sort
+millions, on data made by a seed. Prints a table. Exit code 1: a must does not hold.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pipelines.evidence.gee import fit_gee
 from pipelines.evidence.linear import Integers
 from pipelines.evidence.mixed import fit_mixed
 from pipelines.evidence.pooling import Floats, pool
+from pipelines.evidence.survival import follow
 from tests.benchmarks.bounds import Bound, failed, judged, lines
 
 POOLS, STUDIES = 1_000, 30
@@ -26,15 +27,20 @@ ROWS = f"{PEOPLE * WAVES:,} person-waves"
 MARGINAL = Bound(f"GEE with Kauermann and Carroll's variance, {ROWS}", 60.0, "CPU-s")
 MIXED = Bound(f"Mixed model by REML, {ROWS}", 60.0, "CPU-s")
 
+POSTS, GROUPS = 10_000_000, 5_000
+REPLIES = Bound(f"First-reply curves of {POSTS:,} posts in {GROUPS:,} groups", 20.0, "CPU-s")
+HOUR, DAY = 3600.0, 86_400.0
+
 
 def main() -> int:
     """Best of some rounds: what disturbs a round only adds to it."""
     options = _options()
-    sets, repeated = _studies(), _person_waves()
+    sets, repeated, posts = _studies(), _person_waves(), _posts()
     works: list[tuple[Bound, Callable[[], object]]] = [
         (POOLING, lambda: _pool_all(sets)),
         (MARGINAL, lambda: fit_gee(*repeated, correction="Kauermann-Carroll").linear.coefficients),
         (MIXED, lambda: fit_mixed(*repeated).linear.coefficients),
+        (REPLIES, lambda: _first_replies(*posts)),
     ]
     found = [judged(bound, min(_cpu_seconds(work) for _ in range(options.rounds))) for bound, work in works]
     print("\n".join(lines(found)))
@@ -71,6 +77,29 @@ def _pool_all(sets: Sequence[tuple[Floats, Floats]]) -> None:
     """With all that a pool tells: Q-profile, I², H² and the prediction interval as well."""
     for effects, variances in sets:
         pool(effects, variances)
+
+
+def _posts() -> tuple[Floats, Integers, Integers]:
+    """Seconds to a reply, a removal or the end of the data; which it was; groups, of which some are large."""
+    random = np.random.default_rng(20261130)
+    groups = np.minimum(random.pareto(1.0, POSTS) * 20, GROUPS - 1).astype(np.int64)
+    pace = random.lognormal(0, 1, GROUPS)[groups]
+    waits = random.exponential([[6 * HOUR], [30 * DAY], [60 * DAY]], (3, POSTS)) * [
+        pace,
+        pace,
+        np.ones(POSTS),
+    ]
+    first = waits.argmin(axis=0)
+    return np.floor(waits[first, np.arange(POSTS)]), np.array([1, 2, 0])[first], groups
+
+
+def _first_replies(waits: Floats, causes: Integers, groups: Integers) -> None:
+    """Medians, and what share has a reply within an hour and a day, with removals competing."""
+    followed = follow(waits, causes, groups, GROUPS)
+    followed.curves().quantiles()
+    replied = followed.incidence(1)
+    for limit in (HOUR, DAY):
+        replied.at(limit)
 
 
 def _cpu_seconds(work: Callable[[], object]) -> float:
