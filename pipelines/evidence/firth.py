@@ -59,7 +59,9 @@ def fit_firth(
         return Penalised((not_estimated(METHOD, reason),) * p, len(y), int(y.sum()), reason)
     # A column's unit changes its coefficient only; of one size, steps are of the size they have for people.
     scales = np.linalg.norm(x, axis=0) / math.sqrt(len(y))
-    model = _Model(y, x / scales, w * len(y) / w.sum())
+    # People who are alike are one row that counts as many.
+    rows, row = np.unique(np.column_stack([y, x / scales]), axis=0, return_inverse=True)
+    model = _Model(rows[:, 0], rows[:, 1:], np.bincount(row, w * len(y) / w.sum()).astype(float))
     top = model.climb(np.zeros(x.shape[1]), np.ones(x.shape[1], bool))
     if top is None:
         reason = "the penalised likelihood was not climbed to its top"
@@ -88,11 +90,12 @@ class _Model:
         """
         beta, height, free = start.copy(), self.height(start), np.flatnonzero(is_free)
         for _ in range(_MAX_STEPS):
-            score, information = self._score(beta)
-            if not math.isfinite(height) or np.linalg.cond(information) > 1e15:
+            information = self._information(_expit(self.x @ beta))
+            if not math.isfinite(height) or np.linalg.cond(information) > 1e14:
                 return None
+            score = self._score(beta)
             step = np.zeros_like(beta)
-            curvature = self._curvature(beta, free)
+            curvature = self._curvature(beta, score, free)
             if len(free) and np.linalg.eigvalsh(curvature)[0] <= 0:
                 curvature = information[np.ix_(free, free)]
             step[free] = np.linalg.solve(curvature, score[free])
@@ -105,22 +108,22 @@ class _Model:
                 return beta
         return None
 
-    def _score(self, beta: Floats) -> tuple[Floats, Floats]:
-        """X'(w(y − p) + h(½ − p)) with the leverages h of W^½X, and X'WX."""
+    def _score(self, beta: Floats) -> Floats:
+        """X'(w(y − p) + h(½ − p)) with the leverages h of W^½X."""
         probabilities = _expit(self.x @ beta)
         information = self._information(probabilities)
         weights = self.w * probabilities * (1 - probabilities)
-        leverages = weights * (self.x * np.linalg.lstsq(information, self.x.T, rcond=None)[0].T).sum(axis=1)
+        leverages = weights * (self.x * np.linalg.solve(information, self.x.T).T).sum(axis=1)
         score = self.x.T @ (self.w * (self.y - probabilities) + leverages * (0.5 - probabilities))
-        return np.asarray(score, float), information
+        return np.asarray(score, float)
 
-    def _curvature(self, beta: Floats, free: Integers) -> Floats:
+    def _curvature(self, beta: Floats, score: Floats, free: Integers) -> Floats:
         """Of the penalised likelihood, downwards, over the free coefficients, by differences of the score."""
         found = np.empty((len(free), len(free)))
         for i, each in enumerate(free):
-            aside = np.zeros_like(beta)
-            aside[each] = _ASIDE
-            found[i] = (self._score(beta - aside)[0] - self._score(beta + aside)[0])[free] / (2 * _ASIDE)
+            aside = beta.copy()
+            aside[each] += _ASIDE
+            found[i] = (score - self._score(aside))[free] / _ASIDE
         return (found + found.T) / 2
 
     def coefficient(self, top: Floats, j: int, scale: float, level: float) -> Estimate:
