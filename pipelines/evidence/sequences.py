@@ -164,7 +164,7 @@ def e_value(
     """
     ratio = mixing(level) * (tightest_se / se) ** 2
     z = (estimate - null) / se
-    return math.exp(0.5 * (z**2 * ratio / (ratio + 1) - math.log1p(ratio)))
+    return math.exp(min(0.5 * (z**2 * ratio / (ratio + 1) - math.log1p(ratio)), _LARGEST))
 
 
 def unless_voided(sequence: Estimate, voided: Collection[Void]) -> Estimate:

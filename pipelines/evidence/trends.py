@@ -31,7 +31,7 @@ MIN_TIMES = 3
 SHORT = 50
 """Fewer times than this are a short series: Newey and West's variance tends to be too small."""
 
-_ALPHAS = np.concatenate([[0.0], np.geomspace(1e-7, 1e2, 46)])
+_ALPHAS = np.concatenate([[0.0], np.geomspace(1e-6, 1e2, 25)])
 """Where the likelihood of α is looked at first; what lies between the first two is taken as 0."""
 _MAX_STEPS, _CLOSE = 60, 1e-10
 
@@ -206,7 +206,7 @@ def benjamini_hochberg(p_values: Sequence[float | None]) -> list[float | None]:
     there = [i for i, each in enumerate(p_values) if each is not None]
     p = np.array([p_values[i] for i in there], float)
     order = np.argsort(p)[::-1]
-    ranked = p[order] * len(p) / np.arange(len(p), 0, -1)
+    ranked = p[order] * (len(p) / np.arange(len(p), 0, -1))
     adjusted = np.empty(len(p))
     adjusted[order] = np.minimum(np.minimum.accumulate(ranked), 1.0)
     found: list[float | None] = [None] * len(p_values)
@@ -247,11 +247,11 @@ def _why_no_interruption(t: Floats, y: Floats, e: Floats, after: Booleans, seaso
 
 
 def _why_no_season(y: Floats, e: Floats, of: npt.NDArray[Any], during: Booleans, year: int) -> str | None:
+    if not (of == year).any() or not (of < year).any():
+        return "there is no earlier year" if (of == year).any() else "there are no counts of that year"
     reason = _why_no_counts(y, e)
     if reason:
         return reason
-    if not (of == year).any() or not (of < year).any():
-        return "there is no earlier year" if (of == year).any() else "there are no counts of that year"
     of_years = [of == each for each in np.unique(of)]
     if any({*during[which & (e > 0)].tolist()} != {True, False} for which in of_years):
         return "a year lacks one of the periods"
