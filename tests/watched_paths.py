@@ -34,6 +34,7 @@ Chance = np.random.Generator
 BATCH, LAST = 10, 1_000
 LOOKS = range(BURN_IN, LAST + 1, BATCH)
 """Numbers of people at which somebody looks, from the burn-in on."""
+SELDOM = LOOKS[::5]
 SE_OF_POOL = 0.1
 """Declared: where the sequence of the pool is narrowest, in standard deviations."""
 
@@ -42,7 +43,8 @@ SE_OF_POOL = 0.1
 class Watched:
     """`looks`: of one path, the fixed-sample estimate and the sequence at each look. `truth`: of every path.
 
-    `is_normal`: sums of its units are normal, so that `ever_outside` knows the chances.
+    `normal_at`: where its estimate is a mean of normal units, n at each look, so that `ever_outside` knows the
+    chances.
     """
 
     name: str
@@ -50,7 +52,7 @@ class Watched:
     draw: Callable[[Chance], Any]
     looks: Callable[[Any], Iterator[tuple[Estimate, Estimate]]]
     truth: float = 0.0
-    is_normal: bool = False
+    normal_at: range | None = None
 
     def ever_excluded(self, path: Any) -> tuple[bool, bool]:
         """Whether any fixed-sample interval excludes the truth, and any of the sequence's."""
@@ -115,7 +117,7 @@ def _attendance(sessions: tuple[list[int], list[int]]) -> Iterator[tuple[Estimat
 
 def _adjusted(trial: tuple[Floats, Floats]) -> Iterator[tuple[Estimate, Estimate]]:
     outcome, baseline = trial
-    for n in LOOKS[::5]:
+    for n in SELDOM:
         is_arm = np.arange(n) % 2 == 0
         fixed = ancova(outcome[:n], baseline[:n], is_arm).difference
         yield fixed, asymptotic(fixed, n, smallest_arm=n // 2)
@@ -155,7 +157,7 @@ WATCHED = (
         "normal scores, their mean",
         lambda chance: chance.normal(0, 5, LAST),
         _mean,
-        is_normal=True,
+        normal_at=LOOKS,
     ),
     Watched(
         "watched-mean-skewed",
@@ -169,13 +171,14 @@ WATCHED = (
         "two arms of normal scores, entered in turn",
         lambda chance: chance.normal(0, 5, LAST),
         _difference,
-        is_normal=True,
+        normal_at=LOOKS,
     ),
     Watched(
         "watched-ancova",
         "two arms, baseline correlated 0.6, adjusted difference",
         _draw_trial,
         _adjusted,
+        normal_at=SELDOM,
     ),
     Watched(
         "watched-share",
