@@ -43,8 +43,7 @@ SE_OF_POOL = 0.1
 class Watched:
     """`looks`: of one path, the fixed-sample estimate and the sequence at each look. `truth`: of every path.
 
-    `normal_at`: where its estimate is a mean of normal units, n at each look, so that `ever_outside` knows the
-    chances.
+    `normal_at`: n at each look, of means of normal units, whose chances `ever_outside` knows.
     """
 
     name: str

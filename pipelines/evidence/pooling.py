@@ -3,7 +3,7 @@
 One model throughout: yᵢ = xᵢβ + uᵢ + eᵢ with Var(u) = τ² and Var(eᵢ) = vᵢ known. Pooling is the model with
 an intercept alone, so each estimator of τ² is here once. `Conventions` chooses among what is common, and each
 `method` names the choice, because it changes printed digits. Functions are pure; what allows no estimate says
-why. Where effects come from is `effects`'; anytime-valid pooling is not here.
+why. Where effects come from is `effects`'; anytime-valid pooling is `sequences`'.
 
 Sources: Viechtbauer 2005 (estimators of τ²), DerSimonian & Laird 1986, Paule & Mandel 1982, Hartung & Knapp
 2001, Viechtbauer 2007 (Q-profile), Higgins & Thompson 2002 (I², H²), Higgins, Thompson & Spiegelhalter 2009

@@ -189,7 +189,6 @@ class TestTheory:
         holds = [
             a_mean(40),
             mean_difference(Summary(20, 1.0, 1.0), Summary(20, 0.0, 1.0)),
-            estimates.hedges_g(Summary(20, 1.0, 1.0), Summary(20, 0.0, 1.0)),
             estimates.clustered_ratio([1, 2, 3], [2, 3, 4]),
             fit_linear(y, design).contrast([0, 1]),
             fit_linear(y, design, people).contrast([0, 1]),
@@ -201,6 +200,7 @@ class TestTheory:
             pool(y, np.ones(40)).estimate,
             pool(y, np.ones(40), Conventions("fixed")).estimate,
             egger(y, 1 + x**2),
+            estimates.hedges_g(Summary(20, 1.0, 1.0), Summary(20, 0.0, 1.0)),
             estimates.proportion(3, 10),
             estimates.count(3),
             fit_gee(y, design, people).linear.contrast([0, 1]),
@@ -350,6 +350,13 @@ class TestPaths:
             chance = watched_paths.ever_outside(looks, reaches)
             assert least < chance < most
             assert share == pytest.approx(chance, abs=4 * math.sqrt(chance / 20_000))
+
+    def test_quadrature_gives_the_table_of_armitage_mcpherson_and_rowe(self) -> None:
+        """1969: how often a mean without a difference is significant at 5 % at one of so many looks."""
+        printed = {1: 0.050, 2: 0.083, 3: 0.107, 4: 0.126, 5: 0.142, 10: 0.193, 20: 0.248, 50: 0.320}
+        z = float(stats.norm.ppf(0.975))
+        found = {looks: watched_paths.ever_outside(range(1, looks + 1), [z] * looks) for looks in printed}
+        assert found == pytest.approx(printed, abs=5e-4)
 
     def test_quadrature_agrees_with_one_and_two_looks(self) -> None:
         one = watched_paths.ever_outside([50], [1.96])
