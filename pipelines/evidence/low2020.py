@@ -7,7 +7,7 @@ deviations per bin and at most √(12/(m² − 1)) for m bins, so it compares se
 is the same in SQL; this module is what it is checked against. Features come from partners; words never do.
 
 Source: Low, Rumker, Talkar, Torous, Cecchi & Ghosh 2020, J Med Internet Res 22(10):e22635, and the authors'
-notebook, which has the z-scores that the article does not mention.
+notebook, where the z-scores are.
 """
 
 from __future__ import annotations
