@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from pipelines.evidence.estimates import (
     Estimate,
+    clustered_rate,
     clustered_ratio,
     mean,
     mean_difference,
@@ -114,6 +115,13 @@ def _attendance(sessions: tuple[list[int], list[int]]) -> Iterator[tuple[Estimat
         yield fixed, asymptotic(fixed, n, scale="logit")
 
 
+def _rate(people: tuple[list[int], list[float]]) -> Iterator[tuple[Estimate, Estimate]]:
+    events, weeks = people
+    for n in LOOKS:
+        fixed = clustered_rate(events[:n], weeks[:n])
+        yield fixed, asymptotic(fixed, n, scale="log")
+
+
 def _adjusted(trial: tuple[Floats, Floats]) -> Iterator[tuple[Estimate, Estimate]]:
     outcome, baseline = trial
     for n in SELDOM:
@@ -138,6 +146,12 @@ def _draw_sessions(chance: Chance) -> tuple[list[int], list[int]]:
     open_to = chance.integers(4, 13, LAST)
     attended = chance.binomial(open_to, chance.beta(3, 2, LAST))
     return attended.tolist(), open_to.tolist()
+
+
+def _draw_events(chance: Chance) -> tuple[list[int], list[float]]:
+    """Posts in bursts: a negative binomial of each person's weeks, two a week."""
+    weeks = chance.uniform(1, 20, LAST)
+    return chance.poisson(2 * weeks * chance.gamma(1.5, 1 / 1.5, LAST)).tolist(), weeks.tolist()
 
 
 def _draw_trial(chance: Chance) -> tuple[Floats, Floats]:
@@ -193,5 +207,6 @@ WATCHED = (
         _attendance,
         truth=0.6,
     ),
+    Watched("watched-rate", "posts per week, in bursts", _draw_events, _rate, truth=2.0),
     Watched("watched-pool", "fifteen studies, pooled after each half of each", _draw_studies, _studies),
 )

@@ -170,19 +170,46 @@ def clustered_ratio(
     t(n − 1). Source: Cochran 1977, ch. 6; logit interval as in Korn & Graubard 1998. Unit: 0 to 1.
     """
     method = "ratio of sums; variance linearised over people; logit interval, t(n − 1)"
+    found, n = _ratio_of_sums(numerators, denominators, method)
+    r, se = found.estimate, found.se
+    if r is None or se is None:
+        return found
+    logit, half = math.log(r / (1 - r)), t_quantile(level, n - 1) * se / (r * (1 - r))
+    return Estimate(r, se, _expit(logit - half), _expit(logit + half), method, freedom=n - 1)
+
+
+def clustered_rate(events: Sequence[float], exposures: Sequence[float], level: float = CI_LEVEL) -> Estimate:
+    """Rate Σa/Σe of events over exposure, as weeks of membership, with people as clusters and a log interval.
+
+    Arguments: per person a ≥ 0 and e ≥ 0; people without exposure are left out. A person's events may come in
+    bursts, so the variance is that of `clustered_ratio`, over people, and not Poisson's. On the log scale it
+    is se / r, with t(n − 1). Source: Cochran 1977, ch. 6. Unit: events per unit of exposure.
+    """
+    method = "ratio of sums, a rate; variance linearised over people; log interval, t(n − 1)"
+    found, n = _ratio_of_sums(events, exposures, method)
+    r, se = found.estimate, found.se
+    if r is None or se is None:
+        return found
+    factor = math.exp(min(t_quantile(level, n - 1) * se / r, 700.0))
+    return Estimate(r, se, r / factor, r * factor, method, freedom=n - 1)
+
+
+def _ratio_of_sums(
+    numerators: Sequence[float], denominators: Sequence[float], method: str
+) -> tuple[Estimate, int]:
+    """Σa/Σe with its linearised standard error, without interval; and of how many people."""
     a, e = np.asarray(numerators, float), np.asarray(denominators, float)
     a, e = a[e > 0], e[e > 0]
     n = len(e)
     if n == 0:
-        return not_estimated(method, "the denominator is 0")
+        return not_estimated(method, "the denominator is 0"), 0
     r = float(a.sum() / e.sum())
     if n == 1:
-        return Estimate(r, None, None, None, method, "no interval: one person")
+        return Estimate(r, None, None, None, method, "no interval: one person"), 1
     se = float(np.sqrt(n / (n - 1) * np.square(a - r * e).sum()) / e.sum())
-    if se == 0 or r in (0.0, 1.0):
-        return Estimate(r, None, None, None, method, "no interval: people do not differ")
-    logit, half = math.log(r / (1 - r)), t_quantile(level, n - 1) * se / (r * (1 - r))
-    return Estimate(r, se, _expit(logit - half), _expit(logit + half), method, freedom=n - 1)
+    if se == 0:
+        return Estimate(r, None, None, None, method, "no interval: people do not differ"), n
+    return Estimate(r, se, None, None, method), n
 
 
 def summarise(values: npt.ArrayLike) -> Summary:

@@ -14,6 +14,7 @@ from scipy import stats
 from pipelines.evidence.estimates import (
     Estimate,
     Summary,
+    clustered_rate,
     clustered_ratio,
     count,
     difference,
@@ -187,6 +188,43 @@ class TestClusteredRatio:
         if found.reason is None:
             assert found.estimate is not None and found.ci_low is not None and found.ci_high is not None
             assert 0 <= found.ci_low <= found.estimate <= found.ci_high <= 1
+
+
+class TestClusteredRate:
+    def test_may_be_above_1(self) -> None:
+        found = clustered_rate([8, 3, 5, 9], [2, 2, 2, 2])
+        rates = np.array([4, 1.5, 2.5, 4.5])
+        assert found.estimate == pytest.approx(rates.mean())
+        assert found.se == pytest.approx(rates.std(ddof=1) / 2)
+        half = stats.t.ppf(0.975, 3) * rates.std(ddof=1) / 2 / rates.mean()
+        ends = rates.mean() * math.exp(-half), rates.mean() * math.exp(half)
+        assert (found.ci_low, found.ci_high) == pytest.approx(ends)
+
+    def test_below_1_has_the_error_of_a_share(self) -> None:
+        rate, share = clustered_rate([2, 3, 0], [4, 5, 3]), clustered_ratio([2, 3, 0], [4, 5, 3])
+        assert (rate.estimate, rate.se) == (share.estimate, share.se)
+
+    @pytest.mark.parametrize(
+        ("events", "exposures", "estimate"),
+        [([], [], None), ([0], [0], None), ([3], [4], 0.75), ([8, 8], [4, 4], 2.0), ([0, 0], [3, 4], 0.0)],
+    )
+    def test_degenerate_input_has_a_reason(
+        self, events: list[int], exposures: list[int], estimate: float | None
+    ) -> None:
+        found = clustered_rate(events, exposures)
+        assert (found.estimate, found.ci_low) == (estimate, None)
+        assert found.reason
+
+    @given(
+        st.lists(
+            st.tuples(st.integers(0, 500), st.integers(0, 4_000).map(lambda days: days / 7)), max_size=40
+        )
+    )
+    def test_any_events_have_an_interval_above_0_or_a_reason(self, people: list[tuple[int, float]]) -> None:
+        found = clustered_rate([a for a, _ in people], [e for _, e in people])
+        if found.reason is None:
+            assert found.estimate is not None and found.ci_low is not None and found.ci_high is not None
+            assert 0 <= found.ci_low <= found.estimate <= found.ci_high < math.inf
 
 
 @given(SUMMARIES, SUMMARIES)
