@@ -112,7 +112,7 @@ def asymptotic(
     watch = watch or Watch()
     method = f"{fixed.method}; confidence sequence, normal mixture, from n = {watch.burn_in}"
     if fixed.estimate is None or not fixed.se:
-        return replace(fixed, method=method, reason=fixed.reason or "no interval: there is no standard error")
+        return _without(fixed, method)
     reason = why_fixed_only(fixed.method) or _why_not_yet(fixed, n, smallest_arm, watch)
     if reason:
         return _fixed_only(fixed, method, reason)
@@ -145,7 +145,7 @@ def pooled(fixed: Estimate, tightest_se: float, level: float = CI_LEVEL) -> Esti
     """
     method = f"{fixed.method}; confidence sequence, normal mixture, narrowest at se = {tightest_se:g}"
     if fixed.estimate is None or not fixed.se:
-        return replace(fixed, method=method, reason=fixed.reason or "no interval: there is no standard error")
+        return _without(fixed, method)
     if not fixed.method.startswith("inverse variance, one effect for all"):
         return _fixed_only(fixed, method, why_fixed_only(fixed.method) or "it does not assume one effect")
     if not 0 < tightest_se < math.inf:
@@ -168,8 +168,8 @@ def e_value(
 
 
 def unless_voided(sequence: Estimate, voided: Collection[Void]) -> Estimate:
-    """The sequence, or none and in words what voids its guarantee."""
-    if not voided:
+    """The sequence, or none and in words what voids its guarantee. What has none keeps its own reason."""
+    if not voided or sequence.ci_low is None:
         return sequence
     told = ", ".join(words for each, words in VOIDS.items() if each in voided)
     return replace(sequence, ci_low=None, ci_high=None, reason=f"anytime guarantee void: {told}")
@@ -213,6 +213,11 @@ def _why_not_yet(fixed: Estimate, n: int, smallest_arm: int | None, watch: Watch
     if fixed.freedom is not None and fixed.freedom < half - 2:
         return f"its standard error has {fixed.freedom:.0f} degrees of freedom"
     return None
+
+
+def _without(fixed: Estimate, method: str) -> Estimate:
+    reason = fixed.reason or "no interval: nothing varies"
+    return Estimate(fixed.estimate, fixed.se, None, None, method, reason)
 
 
 def _fixed_only(fixed: Estimate, method: str, why: str) -> Estimate:

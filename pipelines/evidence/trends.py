@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -141,8 +141,7 @@ def seasonal_change(
     design = np.column_stack([*(of == each for each in labels), during, during & (of == year)]).astype(float)
     fit = fit_counts(y, design, e, lags=used, stretches=of)
     change = fit.linear.contrast(np.eye(design.shape[1])[-1])
-    told = Estimate(**{**change.__dict__, "method": method})
-    return Seasonal(told, fit.linear.n, earlier, fit.dispersion)
+    return Seasonal(replace(change, method=method), fit.linear.n, earlier, fit.dispersion)
 
 
 def fit_counts(

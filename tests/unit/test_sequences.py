@@ -141,6 +141,7 @@ class TestAsymptotic:
         [
             mean(Summary(0, None, None)),
             mean(Summary(1, 3.0, None)),
+            mean(Summary(200, 3.0, 0.0)),
             Estimate(0.5, None, None, None, "mean; t interval"),
             Estimate(0.5, 0.0, None, None, "mean; t interval", "no interval: people do not differ"),
             not_estimated("mean; t interval", "nobody has a value"),
@@ -314,6 +315,10 @@ class TestVoids:
         assert (found.ci_low, found.ci_high) == (None, None)
         assert found.estimate == 12.0
         assert found.reason == f"anytime guarantee void: {VOIDS[void]}"
+
+    def test_what_has_no_interval_keeps_its_reason(self) -> None:
+        none = asymptotic(a_mean(20), 20)
+        assert unless_voided(none, {"backfill"}) == none
 
     def test_several_are_told_in_one_order(self) -> None:
         one = unless_voided(proportion(3, 9), ("erasure", "backfill")).reason
