@@ -28,8 +28,8 @@ Booleans = npt.NDArray[np.bool_]
 
 MIN_TIMES = 3
 """Before the interruption, and from it on: with two, a level and a slope fit anything."""
-SHORT = 50
-"""Fewer times than this are a short series: Newey and West's variance tends to be too small."""
+SHORT = 200
+"""Fewer times than this are a short series: Newey and West's variance is too small (Turner et al. 2021)."""
 
 _ALPHAS = np.concatenate([[0.0], np.geomspace(1e-6, 1e2, 25)])
 """Where the likelihood of α is looked at first; what lies between the first two is taken as 0."""
@@ -40,12 +40,14 @@ _MAX_STEPS, _CLOSE = 60, 1e-10
 class Counts:
     """Coefficients of a log-linear regression. `alpha`: of the negative binomial, 0 of Poisson.
 
-    `dispersion`: Pearson's χ² over n − p, 1 if counts vary as the model says. None: not estimable.
+    `dispersion`: Pearson's χ² over n − p, 1 if counts vary as the model says. `autocorrelation`: of Pearson's
+    residuals with those one time before. None: not estimable.
     """
 
     linear: Linear
     alpha: float | None = None
     dispersion: float | None = None
+    autocorrelation: float | None = None
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ class Interrupted:
     after: int
     alpha: float | None = None
     dispersion: float | None = None
+    autocorrelation: float | None = None
 
 
 @dataclass(frozen=True)
@@ -108,7 +111,8 @@ def interrupted_series(
         return Interrupted(nothing, nothing, nothing, *numbers)
     fit = fit_counts(y, design, e, family, lags=used)
     slope, level, change = (fit.linear.contrast(np.eye(design.shape[1])[j]) for j in (1, 2, 3))
-    return Interrupted(level, slope, change, *numbers, fit.alpha, fit.dispersion)
+    told = fit.alpha, fit.dispersion, fit.autocorrelation
+    return Interrupted(level, slope, change, *numbers, *told)
 
 
 def seasonal_change(
@@ -180,13 +184,11 @@ def fit_counts(
         return Counts(not_fitted(n, n, method, "no finite coefficients: some rate is fitted as 0"))
     if family == "negative binomial" and found.alpha == 0:
         method = f"{method}; no overdispersion"
-    scores = np.zeros((len(y), p))
-    scores[there] = z * found.residuals[:, None]
-    inner = (
-        np.linalg.inv(found.information)
-        @ _long_run(scores, used, stretches)
-        @ np.linalg.inv(found.information)
-    )
+    labels = np.zeros(len(y)) if stretches is None else np.asarray(stretches).ravel()
+    scores, pearson = np.zeros((len(y), p)), np.zeros((len(y), 1))
+    scores[there], pearson[there] = z * found.residuals[:, None], found.pearson[:, None]
+    bread, spread = np.linalg.inv(found.information), float((pearson**2).sum())
+    inner = bread @ _long_run(scores, used, labels) @ bread
     linear = Linear(
         n,
         n,
@@ -195,7 +197,8 @@ def fit_counts(
         method,
         freedom=n - p,
     )
-    return Counts(linear, found.alpha, found.dispersion / (n - p))
+    neighbours = float(_products(pearson, 1, labels).sum())
+    return Counts(linear, found.alpha, spread / (n - p), neighbours / spread if spread > 0 else None)
 
 
 def benjamini_hochberg(p_values: Sequence[float | None]) -> list[float | None]:
@@ -260,7 +263,7 @@ def _why_no_season(y: Floats, e: Floats, of: npt.NDArray[Any], during: Booleans,
 
 
 def _method(family: Family, lags: int, n: int) -> str:
-    warning = f"; short series: {n} times" if n < SHORT else ""
+    warning = f"; short series: {n} times, the interval tends to be too narrow" if n < SHORT else ""
     return (
         f"log-linear {family} regression, exposure as offset; Newey-West variance, {lags} lags, "
         f"n/(n - p); t(n - p) interval{warning}"
@@ -299,14 +302,14 @@ class _Data:
 
 @dataclass(frozen=True, eq=False)
 class _Fitted:
-    """At the top for one α: residuals (n,) are scores but for the design; Pearson's χ² is `dispersion`."""
+    """At the top for one α: residuals (n,) are scores but for the design, `pearson` (n,) over their SD."""
 
     theta: Floats
     alpha: float
     height: float
     residuals: Floats
     information: Floats
-    dispersion: float
+    pearson: Floats
 
 
 def _climb(data: _Data, alpha: float, theta: Floats) -> _Fitted | None:
@@ -321,7 +324,7 @@ def _climb(data: _Data, alpha: float, theta: Floats) -> _Fitted | None:
             return None
         step = np.asarray(np.linalg.solve(information, data.z.T @ residuals), float)
         if np.abs(data.z @ step).max() < _CLOSE:
-            pearson = float(((data.y - mean) ** 2 / (mean * (1 + alpha * mean))).sum())
+            pearson = (data.y - mean) / np.sqrt(mean * (1 + alpha * mean))
             return _Fitted(theta, alpha, height, residuals, information, pearson)
         theta, height = _upwards(data, alpha, theta, height, step)
     return None
@@ -367,12 +370,16 @@ def _highest(data: _Data) -> _Fitted | None:
     return _climb(data, math.exp(float(inside.x)), start) or found[best]
 
 
-def _long_run(scores: Floats, lags: int, stretches: npt.ArrayLike | None) -> Floats:
+def _long_run(scores: Floats, lags: int, labels: npt.NDArray[Any]) -> Floats:
     """Bartlett's weighted sum of the products of scores (n, p) with those so many times before."""
-    labels = np.zeros(len(scores)) if stretches is None else np.asarray(stretches).ravel()
     total = scores.T @ scores
     for lag in range(1, min(lags, len(scores) - 1) + 1):
-        joined = labels[lag:] == labels[:-lag]
-        product = scores[lag:][joined].T @ scores[:-lag][joined]
+        product = _products(scores, lag, labels)
         total = total + (1 - lag / (lags + 1)) * (product + product.T)
     return total
+
+
+def _products(values: Floats, lag: int, labels: npt.NDArray[Any]) -> Floats:
+    """Σ xₜxₜ₋ₗ' of values (n, p), where both times have one label."""
+    joined = labels[lag:] == labels[:-lag]
+    return np.asarray(values[lag:][joined].T @ values[:-lag][joined], float)

@@ -81,6 +81,9 @@ def test_poisson_with_newey_and_wests_variance_equals_statsmodels() -> None:
         found = asked(case)
         as_statsmodels(found, theirs, len(counts) - design.shape[1])
         assert found.dispersion == pytest.approx(theirs.pearson_chi2 / theirs.df_resid, rel=1e-5)
+        pearson = theirs.resid_pearson
+        neighbours = float(pearson[1:] @ pearson[:-1] / (pearson @ pearson))
+        assert found.autocorrelation == pytest.approx(neighbours, rel=1e-5, abs=1e-7)
         compared += 1
     assert compared >= 200
 

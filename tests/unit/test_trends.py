@@ -85,7 +85,9 @@ class TestInterruptedSeries:
         times, authors = np.arange(40.0), np.full(40, 100.0)
         counts = 30 + np.arange(40) % 2
         found = interrupted_series(times, counts, authors, 20, family="negative binomial")
-        assert found.alpha == 0 and found.level.method.endswith("short series: 40 times; no overdispersion")
+        assert found.alpha == 0 and found.level.method.endswith(
+            "the interval tends to be too narrow; no overdispersion"
+        )
 
     @given(st.integers(0, 200), st.sampled_from([0.01, 7.0, 1e4]))
     def test_the_unit_of_exposure_does_not_matter(self, seed: int, unit: float) -> None:
@@ -115,10 +117,21 @@ class TestInterruptedSeries:
         assert "4 lags" in interrupted_series(times, counts, authors, AT).level.method
         assert "0 lags" in interrupted_series(times, counts, authors, AT, lags=0).level.method
         short = interrupted_series(times[45:75], counts[45:75], authors[45:75], AT)
-        assert short.level.method.endswith("short series: 30 times")
+        assert short.level.method.endswith("short series: 30 times, the interval tends to be too narrow")
 
     def test_lags_follow_newey_and_wests_rule(self) -> None:
         assert [lags_of(n) for n in (0, 1, 20, 100, 365, 1_000)] == [0, 1, 2, 4, 5, 6]
+
+    def test_a_year_of_days_without_autocorrelation_is_covered(self) -> None:
+        """Of 500 series; fewer days are covered less, as the method says (decision 0034)."""
+        times, authors = np.arange(365), np.full(365, 200.0)
+        hits = 0
+        for seed in range(500):
+            chance = np.random.default_rng((365, seed))
+            rate = -1 + 0.3 * (times >= 180) + chance.normal(0, 0.2, 365)
+            found = interrupted_series(times, chance.poisson(authors * np.exp(rate)), authors, 180).level
+            hits += (found.ci_low or 0) <= 0.3 <= (found.ci_high or 0)
+        assert 0.915 <= hits / 500 <= 0.97
 
     def test_neighbours_that_resemble_each_other_widen_the_interval(self) -> None:
         chance = np.random.default_rng(5)
@@ -131,6 +144,8 @@ class TestInterruptedSeries:
             interrupted_series(np.arange(N), counts, authors, AT, lags=lags).level.se for lags in (0, 8)
         )
         assert together is not None and alone is not None and together > 1.2 * alone
+        found = interrupted_series(np.arange(N), counts, authors, AT)
+        assert found.autocorrelation is not None and found.autocorrelation > 0.4
 
 
 def same(here: Estimate, there: Estimate, unit: float = 1.0) -> None:
