@@ -190,20 +190,6 @@ def mixing(level: float = CI_LEVEL) -> float:
     return -float(lambertw(-((1 - level) ** 2) / math.e, -1).real) - 1
 
 
-def ever_outside(level: float = CI_LEVEL) -> float:
-    """The limit of the chance that the truth is excluded at any look from the burn-in on.
-
-    2Φ̄(b) + α(1 − 2Φ̄(b/√(1 + m))) with m = `mixing` and b = `standard_errors(1)`: what the mixture has spent
-    before the burn-in is not used. The first term is of the first look; from then on the mixture is a
-    martingale, and the second is α times the chance, under the mixture of truths, that it is below 1/α there.
-    """
-    from scipy.special import ndtr
-
-    first = standard_errors(1.0, level)
-    of_mixture = first / math.sqrt(1 + mixing(level))
-    return float(2 * ndtr(-first) + (1 - level) * (1 - 2 * ndtr(-of_mixture)))
-
-
 def _why_not_yet(fixed: Estimate, n: int, smallest_arm: int | None, watch: Watch) -> str | None:
     if n < watch.burn_in:
         return f"{n} of {watch.burn_in} independent units"

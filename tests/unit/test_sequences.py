@@ -35,7 +35,6 @@ from pipelines.evidence.sequences import (
     Watch,
     asymptotic,
     e_value,
-    ever_outside,
     mixing,
     pooled,
     proportion,
@@ -52,6 +51,18 @@ LEVELS = st.sampled_from([0.8, 0.9, 0.95, 0.99])
 
 def a_mean(n: int, sd: float = 5.0, about: float = 12.0) -> Estimate:
     return mean(Summary(n, about, sd))
+
+
+def ever_outside() -> float:
+    """The limit of the chance that the truth is excluded at any look from the burn-in on.
+
+    2Φ̄(b) + α(1 − 2Φ̄(b/√(1 + m))) with m = `mixing` and b = `standard_errors(1)`: what the mixture has spent
+    before the burn-in is not used. The first term is of the first look; from then on the mixture is a
+    martingale, and the second is α times the chance, under the mixture of truths, that it is below 1/α there.
+    """
+    first = standard_errors(1.0)
+    of_mixture = first / math.sqrt(1 + mixing())
+    return float(2 * stats.norm.sf(first) + 0.05 * (1 - 2 * stats.norm.sf(of_mixture)))
 
 
 class TestReach:
