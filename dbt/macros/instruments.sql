@@ -6,6 +6,11 @@
     {{ return(fromjson(env_var('CIRCLES_DBT_INSTRUMENTS', '[]'))) }}
 {%- endmacro %}
 
+{# Studies whose protocol has a period, as rows of study, first and last day. #}
+{% macro study_periods() -%}
+    {{ return(fromjson(env_var('CIRCLES_DBT_PERIODS', '[]'))) }}
+{%- endmacro %}
+
 {# A table of these rows, each a list of values, under these names. Without rows it has none. #}
 {% macro table_of(names, rows) -%}
     select * from (

@@ -82,8 +82,8 @@ _STATEMENTS = {
     """,
     "online_members": """
         SELECT members.tenant_id, members.data_class, members.group_id, members.participant_id, groups.format,
-               groups.moderation, members.first_joined_at, doses.last_activity_at, ages.age_band,
-               groups.last_event_at AS data_until
+               groups.moderation, groups.condition, members.first_joined_at, doses.last_activity_at,
+               ages.age_band, groups.last_event_at AS data_until
         FROM marts.fct_group_membership AS members
         JOIN marts.dim_group AS groups USING (tenant_id, group_id)
         JOIN marts.fct_participant_dose AS doses USING (tenant_id, group_id, participant_id)

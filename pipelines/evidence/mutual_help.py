@@ -60,7 +60,8 @@ def _compared(inputs: Inputs, protocol: MutualHelp) -> Iterator[Row]:
         for outcome in members.outcomes:
             yield from arm_rows(study, outcome)
             yield from ancova_rows(study, outcome)
-            yield from _weighted_rows(study, members, outcome)
+            if members.weights == "overlap":
+                yield from _weighted_rows(study, members, outcome)
             yield from change_rows(study, outcome, inputs.changes)
             yield from _margin_rows(study, members, outcome)
         yield from recovery_rows(study, inputs.recoveries)

@@ -32,6 +32,7 @@ Scale = Literal[
 ]
 Direction = Literal["lower_is_better", "higher_is_better"]
 Modality = Literal["online_forum", "chat", "video", "virtual_reality"]
+Moderation = Literal["none", "peer", "trained_peer", "professional"]
 AgeBand = Literal["under_12", "12_15", "16_17", "18_25", "26_34", "35_49", "50_64", "65_and_over"]
 ATTRIBUTES = ("gender", "employment", "education", "marital_status")
 
@@ -129,6 +130,19 @@ class StudyCounting(_Part):
     crossed: tuple[tuple[str, str], ...] = ()
 
 
+class Period(_Part):
+    """Answers given from the first to the last day (UTC) count, both included. None: open."""
+
+    first: date | None = None
+    last: date | None = None
+
+    @model_validator(mode="after")
+    def _is_in_order(self) -> Period:
+        if self.first is not None and self.last is not None and self.first > self.last:
+            raise ValueError(f"first {self.first} is after last {self.last}")
+        return self
+
+
 class Study(_Part):
     """What every protocol says."""
 
@@ -139,6 +153,8 @@ class Study(_Part):
     design: Design
     estimand: str | None = None
     """What exactly is estimated. None: it describes."""
+    period: Period = Period()
+    """Of answers to questionnaires, for a study of people."""
 
     def is_post_hoc(self, first_data: date | None) -> bool:
         """Whether the protocol is younger than its first datum. Without data it is not."""
@@ -208,6 +224,8 @@ class MemberArms(Arms):
     professional_arm: str | None = None
     margins: dict[str, Margin] = {}
     """Against professional treatment, by outcome."""
+    weights: Literal["overlap", "none"] = "overlap"
+    """Whether members and those who are none are compared where they overlap as well."""
     per_protocol_sessions: int = Field(default=2, ge=1)
     """Members who attended fewer are left out of the analysis per protocol."""
 
@@ -248,6 +266,9 @@ class YoungMembers(_Part):
 
     ages: tuple[AgeBand, ...] = ("12_15", "16_17", "18_25")
     modalities: tuple[Modality, ...] = ("online_forum", "chat", "virtual_reality")
+    moderations: tuple[Moderation, ...] = ()
+    conditions: tuple[str, ...] = ()
+    """Of the groups, as they are registered. None: all."""
     outcomes: tuple[Outcome, ...] = Field(min_length=1)
     reference_arm: str | None = None
     """People of these ages who are in no such group. None: change is told, and compared with nothing."""
@@ -299,6 +320,15 @@ def studies_of(system: str) -> list[str]:
 def studies_of_people() -> list[str]:
     """Names of the studies of which single people are looked at. Raises WrongProtocol."""
     return [each.study for each in _all() if isinstance(each, Comparison | MutualHelp | YouthOnline)]
+
+
+def periods() -> dict[str, Period]:
+    """By study of people, where a protocol has one. Raises WrongProtocol."""
+    return {
+        each.study: each.period
+        for each in _all()
+        if isinstance(each, Comparison | MutualHelp | YouthOnline) and each.period != Period()
+    }
 
 
 def read_protocol(path: Path) -> Protocol:

@@ -50,13 +50,19 @@ def _members(inputs: Inputs, protocol: YouthOnline) -> Iterator[Row]:
         first, last = (end(of_tenant["occurred_at"]).date() for end in (min, max))
         told = protocol_columns(protocol, str(tenant), min(of_tenant["data_class"]), first)
         common = told | {"source_kind": "own", "design": protocol.design, "period": f"{first}/{last}"}
-        members = inputs.online_members[
-            (inputs.online_members["tenant_id"] == tenant)
-            & inputs.online_members["format"].isin(asked.modalities)
-        ]
+        members = _of_groups(inputs.online_members, str(tenant), asked)
         made = [row for each in asked.outcomes for row in _outcome_rows(asked, each, of_tenant, members)]
         for row in _held_together([*made, *_retention_rows(asked, members)]):
             yield common | row
+
+
+def _of_groups(members: pd.DataFrame, tenant: str, asked: YoungMembers) -> pd.DataFrame:
+    """Members of the groups that the protocol is about."""
+    is_of_it = (members["tenant_id"] == tenant) & members["format"].isin(asked.modalities)
+    for column, wanted in (("moderation", asked.moderations), ("condition", asked.conditions)):
+        if wanted:
+            is_of_it &= members[column].isin(wanted)
+    return members[is_of_it]
 
 
 def _held_together(rows: Sequence[Row]) -> Iterator[Row]:

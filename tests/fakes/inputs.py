@@ -11,8 +11,8 @@ from pipelines.evidence.inputs import Inputs
 COLUMNS = {
     "groups": "tenant_id group_id count_members",
     "members": "tenant_id group_id participant_id count_sessions_open count_sessions_attended",
-    "online_members": "tenant_id group_id participant_id format moderation first_joined_at last_activity_at "
-    "age_band data_until",
+    "online_members": "tenant_id group_id participant_id format moderation condition first_joined_at "
+    "last_activity_at age_band data_until",
     "studies": "tenant_id data_class study_code design result risk_of_bias doi registered_at",
     "attributes": "tenant_id study_code attribute attribute_value",
     "covariates": "tenant_id study_code covariate covariate_value",

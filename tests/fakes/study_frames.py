@@ -103,6 +103,7 @@ def _online(study: Study, person: Person) -> Iterator[Row]:
         "participant_id": person.ref,
         "format": kinds[person.group].format,
         "moderation": kinds[person.group].moderation,
+        "condition": "depression",
         "first_joined_at": pd.Timestamp(STARTS_AT),
         "last_activity_at": pd.Timestamp(STARTS_AT + timedelta(days=last - 2 if person.posts > 2 else 1)),
         "age_band": person.age_band,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from datetime import UTC, date, datetime
@@ -11,6 +12,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from pipelines.defs.transformation.project import study_periods
 from pipelines.evidence.carers_controlled import carers_controlled
 from pipelines.evidence.group_engagement import group_engagement
 from pipelines.evidence.pooling import Conventions
@@ -18,6 +20,7 @@ from pipelines.evidence.protocols import (
     Comparison,
     Engagement,
     Outcome,
+    Period,
     Pooling,
     WrongProtocol,
     protocols,
@@ -244,6 +247,16 @@ class TestProtocols:
             read_protocol(written(tmp_path, "study: ["))
         with pytest.raises(WrongProtocol, match="line 1"):
             read_protocol(written(tmp_path, "study: s"))
+
+    def test_periods_of_studies_of_people_are_told_to_the_models(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        trial = next(each for each in protocols(Comparison) if each.study == "beat-the-blues")
+        spring = trial.model_copy(update={"period": Period(first=date(2026, 3, 1))})
+        monkeypatch.setattr("pipelines.evidence.protocols._all", lambda: (spring,))
+        assert json.loads(study_periods()) == [["beat-the-blues", "2026-03-01", None]]
+        with pytest.raises(ValueError, match="first 2026-03-02 is after last 2026-03-01"):
+            Period(first=date(2026, 3, 2), last=date(2026, 3, 1))
 
     def test_the_trial_is_not_taken_for_a_support_group(self) -> None:
         trial = next(each for each in protocols(Comparison) if each.study == "beat-the-blues")

@@ -17,6 +17,7 @@ from pipelines.builds.evidence import suite_of
 from pipelines.evidence.carers_controlled import carers_controlled
 from pipelines.evidence.inputs import Inputs
 from pipelines.evidence.mutual_help import mutual_help
+from pipelines.evidence.protocols import YoungMembers, YouthOnline, protocols
 from pipelines.evidence.rows import CARERS_CONTROLLED, MUTUAL_HELP, YOUTH_ONLINE_PEER_SUPPORT, Table
 from pipelines.evidence.youth_online_peer_support import youth_online_peer_support
 from pipelines.publication.disclosure import control
@@ -225,6 +226,25 @@ class TestYouth:
             "modality: virtual-reality × moderation: none",
         }
         assert not one(rows, estimate_name="young_members", part="all online groups")["suppressed"]
+
+    @pytest.mark.parametrize(
+        ("asked", "parts"),
+        [
+            ({"moderations": ["professional"]}, ["modality: online-forum × moderation: professional"]),
+            ({"conditions": ["bereavement"]}, []),
+        ],
+    )
+    def test_only_the_groups_that_the_protocol_is_about(
+        self, monkeypatch: pytest.MonkeyPatch, asked: dict[str, Any], parts: list[str]
+    ) -> None:
+        (protocol,) = (each for each in protocols(YouthOnline) if each.members)
+        other = protocol.model_copy(
+            update={"members": YoungMembers(**(protocol.members.model_dump() | asked))}  # type: ignore[union-attr]
+        )
+        monkeypatch.setattr("pipelines.evidence.youth_online_peer_support.protocols", lambda _: [other])
+        rows = table_of("youth")
+        strata = rows[(rows["estimate_name"] == "young_members") & (rows["part"] != "all online groups")]
+        assert [*strata["part"]] == parts
 
     def test_retention_is_out_of_those_who_could_have_stayed(self) -> None:
         study = studies.youth(1)

@@ -3,16 +3,31 @@
 } %}
 {{ config(unique_key=['tenant_id', 'event_id', 'scale'], meta={'touched': touched}) }}
 
-with scored as (
+with periods as (
+    select cast(study_code as varchar) as study_code, cast(first_day as date) as first_day, cast(last_day as date) as last_day
+    from ({{ table_of(['study_code', 'first_day', 'last_day'], study_periods()) }}) as listed
+),
+
+answered as (
+    select
+        scored.*,
+        -- By the protocol of the study, where it has a period.
+        cast(scored.occurred_at at time zone 'UTC' as date)
+        between coalesce(periods.first_day, date '0001-01-01') and coalesce(periods.last_day, date '9999-12-31') as is_in_period
+    from {{ ref('int_questionnaires_scored') }} as scored
+    left join periods on scored.study_code = periods.study_code
+),
+
+scored as (
     select
         *,
         -- Where a person answered twice at one planned time point, the later answer counts that has a score.
         row_number() over (
             partition by
                 tenant_id, participant_id, study_code, time_point, instrument, instrument_version, scale
-            order by (score is not null) desc, occurred_at desc, landed_seq desc, kafka_partition desc, kafka_offset desc, event_index desc
+            order by is_in_period desc, (score is not null) desc, occurred_at desc, landed_seq desc, kafka_partition desc, kafka_offset desc, event_index desc
         ) as recency
-    from {{ ref('int_questionnaires_scored') }}
+    from answered
 )
 
 select
@@ -32,7 +47,8 @@ select
     scored.scoring,
     scored.not_scored_reason,
     scored.count_items,
-    scored.study_code is not null and scored.time_point is not null and scored.recency = 1 as is_counted,
+    scored.study_code is not null and scored.time_point is not null and scored.is_in_period and scored.recency = 1
+        as is_counted,
     ages.age_band,
     scored.occurred_at,
     scored.is_late

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pipelines.evidence.protocols import periods
 from services.runtime.instruments import Scale, instruments
 from services.runtime.lake import install_extensions, spill_root
 from services.runtime.settings import LakeSettings, PostgresSettings, home
@@ -45,6 +46,7 @@ def environment() -> dict[str, str]:
         "CIRCLES_DBT_SPILL_FOLDER": str(spill_root() / "dbt"),
         "CIRCLES_DBT_DEFINITION": definition(),
         "CIRCLES_DBT_INSTRUMENTS": registry(),
+        "CIRCLES_DBT_PERIODS": study_periods(),
         "DBT_PROFILES_DIR": str(PROJECT),
         "DBT_TARGET_PATH": str(target()),
         "DBT_LOG_PATH": str(target() / "logs"),
@@ -53,8 +55,8 @@ def environment() -> dict[str, str]:
 
 
 def definition() -> str:
-    """Of models, macros and instruments. Marts that were built from another one are computed anew."""
-    digest = hashlib.sha256(registry().encode())
+    """Of models, macros, instruments, periods. Marts that were built from another one are computed anew."""
+    digest = hashlib.sha256((registry() + study_periods()).encode())
     for path in sorted(path for folder in ("models", "macros") for path in (PROJECT / folder).rglob("*.sql")):
         digest.update(path.relative_to(PROJECT).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
@@ -71,6 +73,11 @@ def registry() -> str:
             for each in instruments().values()
         ]
     )
+
+
+def study_periods() -> str:
+    """Of protocols, as JSON: which answers of a study count."""
+    return json.dumps([[study, *each.model_dump(mode="json").values()] for study, each in periods().items()])
 
 
 def _scale(named: tuple[str, Scale, tuple[int, ...]]) -> dict[str, Any]:
