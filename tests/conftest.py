@@ -1,12 +1,14 @@
 """What tests of several folders share: their order, and the stack that they run on.
 
 The tests are run by two processes, so that one has the processors while the other waits for a server (three
-took longer). Each has a stack of its own: started by the first test that asks for it, and ended with the
-process whatever happens.
+took longer). Both begin with files of unit tests, whoever is free; then each has its part and a stack of its
+own: started by the first test that asks for it, and ended with the process whatever happens.
 """
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,18 +18,27 @@ from xdist.scheduler import LoadScopeScheduling
 from tests.stacks import NO_DAGSTER, Stack, bare_environment
 
 PROCESSES = {
-    "unit": "whole",
+    "unit": "either",
     "contracts": "whole",
     "integration": "parts",
     "faults": "whole",
     "end_to_end": "whole",
 }
-"""Which of the two runs a folder's tests, in this order."""
+"""Which of the two runs a folder's tests, in this order. "either": file by file."""
 
 
 class _ByFolder(LoadScopeScheduling):  # type: ignore[misc]
     def _split_scope(self, nodeid: str) -> str:
-        return PROCESSES[_folder(nodeid)]
+        process = PROCESSES[_folder(nodeid)]
+        return nodeid.partition("::")[0] if process == "either" else process
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Before anything is collected: modules that read settings as they are loaded shall not find the stack of
+    this checkout, which somebody may have tried before."""
+    home = tempfile.TemporaryDirectory(prefix="circles-tests-")
+    config.add_cleanup(home.cleanup)
+    os.environ["CIRCLES_HOME"] = home.name  # noqa: TID251
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> _ByFolder:
