@@ -139,11 +139,12 @@ def _brought_forward(
     for name, table in TABLES.items():
         known = shown.get(name, {})
         same = frozenset(tenant for tenant, each in prints[name].items() if known.get(tenant) == each)
-        made = _made(table, only(inputs, name, same))
-        published = read_published(postgres, table)
-        over = published[published["tenant"].isin([*same])]
-        frames[name] = pd.concat([made, over[made.columns]], ignore_index=True) if len(over) else made
         unchanged[name] = same
+        frames[name] = made = _made(table, only(inputs, name, same))
+        if same:
+            published = read_published(postgres, table)
+            over = published.loc[published["tenant"].isin([*same]), made.columns]
+            frames[name] = pd.concat([made, over], ignore_index=True) if len(over) else made
     return frames, unchanged, prints
 
 

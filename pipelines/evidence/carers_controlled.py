@@ -27,7 +27,7 @@ from pipelines.evidence.arms import (
     place_of,
     recovery_rows,
 )
-from pipelines.evidence.estimates import Estimate, Summary, not_estimated
+from pipelines.evidence.estimates import Estimate, Summary, not_estimated, plain
 from pipelines.evidence.gee import Marginal, fit_gee
 from pipelines.evidence.inputs import Inputs
 from pipelines.evidence.linear import Floats, Linear
@@ -159,7 +159,7 @@ def _model_rows(study: ArmStudy, protocol: Comparison, outcome: Outcome) -> Iter
         "mixed_icc": (mixed.icc, mixed.linear),
     }
     for name, (value, linear) in told.items():
-        yield place | _of_all(_number(value, linear), name, None, cells)
+        yield place | _of_all(plain(value, linear.method, linear.reason), name, None, cells)
     if protocol.moderators:
         products = [each for each in long.terms if _TIMES in each]
         for model, linear in (("gee", long.gee(protocol).linear), ("mixed", long.mixed(protocol).linear)):
@@ -197,12 +197,6 @@ def _with(term: str) -> str:
 def _of_all(estimate: Estimate, name: str, part: str | None, cells: dict[str, Cell]) -> Row:
     columns = people_columns([*cells.values()]) | {"n_arm": None, "n_reference": None}
     return estimate_columns(estimate) | columns | {"estimate_name": name, "part": part}
-
-
-def _number(value: float | None, linear: Linear) -> Estimate:
-    if value is None:
-        return not_estimated(linear.method, linear.reason or "")
-    return Estimate(value, None, None, None, linear.method)
 
 
 def _cells(study: ArmStudy, outcome: Outcome, long: Long, time_point: str) -> dict[str, Cell]:

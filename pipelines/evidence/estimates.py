@@ -49,12 +49,27 @@ def not_estimated(method: str, reason: str) -> Estimate:
     return Estimate(None, None, None, None, method, reason)
 
 
+def plain(value: float | None, method: str, reason: str | None) -> Estimate:
+    """A number that has no interval by its nature; None: not estimable, for `reason`."""
+    if value is None:
+        return not_estimated(method, reason or "")
+    return Estimate(value, None, None, None, method)
+
+
 def with_interval(
     estimate: float, se: float, method: str, freedom: float | None = None, level: float = CI_LEVEL
 ) -> Estimate:
     """estimate ± quantile · se, by Student's t with `freedom`, or by the normal distribution without."""
     half = (z_quantile(level) if freedom is None else t_quantile(level, freedom)) * se
     return Estimate(estimate, se, estimate - half, estimate + half, method, freedom=freedom)
+
+
+def with_logit_interval(
+    share: float, se: float, method: str, freedom: float, level: float = CI_LEVEL
+) -> Estimate:
+    """A share between 0 and 1, with logit ± t(freedom) · se / (p(1 − p)): its ends are between them too."""
+    logit, half = math.log(share / (1 - share)), t_quantile(level, freedom) * se / (share * (1 - share))
+    return Estimate(share, se, _expit(logit - half), _expit(logit + half), method, freedom=freedom)
 
 
 def count(value: int) -> Estimate:
@@ -174,8 +189,7 @@ def clustered_ratio(
     r, se = found.estimate, found.se
     if r is None or se is None:
         return found
-    logit, half = math.log(r / (1 - r)), t_quantile(level, n - 1) * se / (r * (1 - r))
-    return Estimate(r, se, _expit(logit - half), _expit(logit + half), method, freedom=n - 1)
+    return with_logit_interval(r, se, method, n - 1, level)
 
 
 def clustered_rate(events: Sequence[float], exposures: Sequence[float], level: float = CI_LEVEL) -> Estimate:

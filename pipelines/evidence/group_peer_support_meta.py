@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipelines.evidence.estimates import Estimate, not_estimated, z_quantile
+from pipelines.evidence.estimates import Estimate, not_estimated, plain, z_quantile
 from pipelines.evidence.inputs import Inputs
 from pipelines.evidence.pooling import (
     Conventions,
@@ -132,7 +132,7 @@ def _whole(pooled: Pooled, outcome: PooledOutcome, usable: Sequence[StudyEffect]
     assert found is not None  # noqa: S101  # there is a study
     yield Row("tau2", ALL, _within(found.tau2, found.tau2_low, found.tau2_high, f"{how}; Q-profile"), usable)
     for name, value in (("i2", found.i2), ("h2", found.h2), ("q", found.q), ("q_p", found.q_p)):
-        yield Row(name, ALL, _number(value, how, "one study"), usable)
+        yield Row(name, ALL, plain(value, how, "one study"), usable)
 
 
 def _back(estimate: Estimate, outcome: PooledOutcome) -> Estimate:
@@ -154,7 +154,7 @@ def _subgroups(name: str, usable: Sequence[StudyEffect], how: Conventions) -> It
         yield Row("pooled_subgroup", f"{name}: {value}", pooled.estimate, members)
     method = "Q between subgroups, each with a tau² of its own; chi-square"
     for label, number in (("q_between", between.q), ("q_between_p", between.p)):
-        yield Row(label, name, _number(number, method, between.reason), known)
+        yield Row(label, name, plain(number, method, between.reason), known)
 
 
 def _moderated(name: str, usable: Sequence[StudyEffect], how: Conventions) -> Iterator[Row]:
@@ -167,7 +167,7 @@ def _moderated(name: str, usable: Sequence[StudyEffect], how: Conventions) -> It
     yield Row("slope", name, slope, known)
     method = "share of tau² that the moderator explains, in percent"
     reason = model.reason or "the studies do not differ: there is nothing to explain"
-    yield Row("r2", name, _number(model.r2, method, reason), known)
+    yield Row("r2", name, plain(model.r2, method, reason), known)
 
 
 def _alternatives(how: Conventions) -> Iterator[Conventions]:
@@ -236,12 +236,6 @@ def _within(value: float, low: float | None, high: float | None, method: str) ->
     if not low <= value <= high:
         return Estimate(value, None, None, None, method, "no interval: the Q-profile one does not hold it")
     return Estimate(value, None, low, high, method)
-
-
-def _number(value: float | None, method: str, reason: str | None) -> Estimate:
-    if value is None:
-        return not_estimated(method, reason or "")
-    return Estimate(value, None, None, None, method)
 
 
 def _arrays(studies: Sequence[StudyEffect]) -> tuple[Floats, Floats]:

@@ -31,7 +31,7 @@ from pipelines.evidence.arms import (
 )
 from pipelines.evidence.counted import counted_rows
 from pipelines.evidence.equivalence import EQUIVALENCE_LEVEL, equivalence, non_inferiority
-from pipelines.evidence.estimates import Estimate, Summary, not_estimated
+from pipelines.evidence.estimates import Estimate, Summary, not_estimated, plain
 from pipelines.evidence.inputs import Inputs
 from pipelines.evidence.people import of
 from pipelines.evidence.propensity import Overlap, overlap_difference
@@ -81,13 +81,13 @@ def _weighted_rows(study: ArmStudy, members: MemberArms, outcome: Outcome) -> It
         yield place | contrast_row(study, "overlap_weighted_difference", overlap.difference, *cells)
         for name, balance in zip(names, overlap.balance, strict=True):
             for when, value in (("before", balance.before), ("after", balance.after)):
-                estimate = _number(value, _SMD, balance.reason)
+                estimate = plain(value, _SMD, balance.reason)
                 row = contrast_row(study, f"balance_{when}_weighting", estimate, *cells)
                 yield (
                     place | row | {"part": name, "contrast": f"{arms[0]} − {arms[1]}: associated with {name}"}
                 )
         for cell, size in zip(cells, (overlap.effective_arm, overlap.effective_reference), strict=True):
-            estimate = _number(size, "Kish (Σw)²/Σw²", overlap.difference.reason)
+            estimate = plain(size, "Kish (Σw)²/Σw²", overlap.difference.reason)
             row = contrast_row(study, "effective_sample_size", estimate, *cells)
             yield place | row | {"part": cell.arm, "contrast": None}
 
@@ -187,9 +187,3 @@ def _too_few(study: ArmStudy, members: MemberArms, time_point: str) -> list[str]
     answers = scores[(scores["arm"] == members.members_arm) & (scores["time_point"] == time_point)]
     sessions = answers.groupby("participant_id")["count_sessions_before"].max()
     return [*sessions[sessions < members.per_protocol_sessions].index]
-
-
-def _number(value: float | None, method: str, reason: str | None) -> Estimate:
-    if value is None:
-        return not_estimated(method, reason or "")
-    return Estimate(value, None, None, None, method)

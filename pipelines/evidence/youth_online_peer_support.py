@@ -7,15 +7,15 @@ it, as nobody draws lots to post.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipelines.evidence.arms import place_of
 from pipelines.evidence.counted import counted_rows
-from pipelines.evidence.estimates import Estimate, count, not_estimated, proportion, t_quantile
+from pipelines.evidence.estimates import Estimate, count, not_estimated, proportion, with_logit_interval
 from pipelines.evidence.inputs import Inputs
 from pipelines.evidence.linear import Floats
 from pipelines.evidence.protocols import Outcome, YoungMembers, YouthOnline, protocols
@@ -110,17 +110,11 @@ def _outcome_rows(
         & scores["age_band"].isin(asked.ages)
     ]
     kinds = _kind_of_group(young, members)
-    place = {
-        "outcome": outcome.outcome,
-        "instrument": outcome.instrument,
-        "instrument_scale": outcome.scale,
-        "contrast": None,
-    }
     for time_point in outcome.time_points[1:]:
         for stratum, of_stratum in _strata(kinds):
-            at = {"time_point": time_point, "part": stratum}
+            place = place_of(outcome, time_point) | {"part": stratum}
             for row in _stratum_rows(asked, outcome, young, of_stratum, time_point):
-                yield place | at | row
+                yield place | row
 
 
 def _kind_of_group(young: pd.DataFrame, members: pd.DataFrame) -> pd.DataFrame:
@@ -272,7 +266,4 @@ def _clustered_share(inside: Floats, groups: Sequence[str]) -> Estimate:
     fit = fit_linear(inside, np.ones((n, 1)), groups).contrast([1.0])
     if fit.se is None or fit.freedom is None:
         return Estimate(share, None, None, None, method, fit.reason)
-    logit = math.log(share / (1 - share))
-    half = t_quantile(0.95, fit.freedom) * fit.se / (share * (1 - share))
-    low, high = (1 / (1 + math.exp(-each)) for each in (logit - half, logit + half))
-    return Estimate(share, fit.se, low, high, method)
+    return with_logit_interval(share, fit.se, method, fit.freedom)
