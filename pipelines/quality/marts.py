@@ -258,7 +258,7 @@ def _joined(mart: Mart) -> str:
     """The mart with its parents' columns beside its own."""
     joins = [
         f"""LEFT JOIN (
-          SELECT DISTINCT tenant_id AS {each.alias}_tenant, {each.column} AS {each.alias}_key,
+          SELECT DISTINCT tenant_id AS {each.alias}_tenant, {each.key} AS {each.alias}_key,
                  true AS {each.alias}_is_there
                  {"".join(f", {column} AS {each.alias}_{column}" for column in each.also)}
           FROM marts.{each.mart}

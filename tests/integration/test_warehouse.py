@@ -317,6 +317,21 @@ def _land_answers(raw: RawLake) -> None:
         study="talking", design=STUDY_DESIGN_CONTROLLED, attributes={"modality": "face-to-face"}, at=START
     )
     raw.land("study_events", [kind], tenant="scored", data_class=DATA_CLASS_SYNTHETIC)
+    talked = [
+        participation("talked", 0, at=START, group="talk", participant="recovered", **_started("a")),
+        participation(
+            "talked", 1, at=START + timedelta(hours=1), group="talk", participant="told", **_replied("b", "a")
+        ),
+    ]
+    raw.land("participation_events", talked, tenant="scored", data_class=DATA_CLASS_SYNTHETIC)
+
+
+def _started(act: str) -> dict[str, Any]:
+    return {"thread_started": {"thread_ref": "thread", "act_ref": act}}
+
+
+def _replied(act: str, to: str) -> dict[str, Any]:
+    return {"reply_posted": {"thread_ref": "thread", "act_ref": act, "in_reply_to_act_ref": to}}
 
 
 def _land_clinic(raw: RawLake, tenant: str, people: int, without_consent: int) -> None:

@@ -37,6 +37,10 @@ GOOD: dict[str, dict[str, Any]] = {
     "fct_group_engagement_daily": {"group_id": "g", "count_events": 4, "count_reads": 4},
     "fct_group_engagement_rolling": {"group_id": "g", "window_hours": 24},
     "fct_group_membership": {"group_id": "g", "participant_id": "p", "has_research_consent": False},
+    "fct_member_gap": {
+        "group_id": "g", "participant_id": "p", "has_research_consent": False,
+        "first_joined_at": "2026-01-01", "gap_at": "2026-02-02",
+    },
     "fct_outcome": {
         "participant_id": "p", "study_code": "s", "time_point": "baseline", "instrument": "phq-9",
         "scale": "total",
@@ -54,11 +58,18 @@ GOOD: dict[str, dict[str, Any]] = {
         "group_id": "g", "participant_id": "p", "kind": "thread_read",
         "occurred_at": "2026-01-01 23:30:00+00", "occurred_on": "2026-01-01",
     },
+    "fct_reply_edge": {
+        "group_id": "g", "from_participant_id": "p", "to_participant_id": "p", "has_research_consent": False,
+    },
     "fct_study_arm_change": {"study_code": "s", "arm": "a", "count_started": 4, "count_paired": 3},
     "fct_study_arm_outcome": {"study_code": "s", "arm": "a", "count_allocated": 1},
     "fct_study_arm_recovery": {"study_code": "s", "arm": "a", "count_paired": 4, "count_finished": 3},
     "fct_study_change_criterion": {"study_code": "s", "count_people": 3},
     "fct_study_report": {"study_code": "s", "kind": "arm_summarised", "arm": "a", "count_people": 3},
+    "fct_thread": {
+        "group_id": "g", "thread_id": "d", "starter_participant_id": "p", "started_at": "2026-01-01",
+        "has_research_consent": False,
+    },
 }  # fmt: skip
 """A row of each mart that breaks no rule; counts that it does not name are 0."""
 
@@ -96,11 +107,17 @@ BROKEN: list[tuple[str, str, dict[str, Any]]] = [
     ("fct_participation", "kind_is_known", {"kind": "mary@example.org"}),
     ("fct_participation", "times_are_in_order", {"occurred_on": "2026-01-02"}),
     ("fct_participation", "minutes_are_in_range", {"attended_minutes": 5000}),
+    ("fct_reply_edge", "from_participant_is_known", {"from_participant_id": "prt_secret"}),
+    ("fct_reply_edge", "consent_is_that_of_both", {"has_research_consent": True}),
     ("fct_study_arm_outcome", "parts_fit_their_wholes", {"count_scored": 1, "mean": 3.0}),
     ("fct_study_arm_change", "parts_fit_their_wholes", {"count_improved": 2, "count_deteriorated": 2}),
     ("fct_study_arm_recovery", "parts_fit_their_wholes", {"count_recovered": 1}),
     ("fct_study_change_criterion", "parts_fit_their_wholes", {"reliable_change": 6.0}),
     ("fct_study_report", "parts_fit_their_wholes", {"count_people_with_event": 4}),
+    ("fct_member_gap", "times_are_in_order", {"gap_at": "2026-01-30"}),
+    ("fct_member_gap", "consent_is_that_of_the_person", {"has_research_consent": True}),
+    ("fct_thread", "parts_fit_their_wholes", {"first_reply_at": "2026-01-02"}),
+    ("fct_thread", "consent_is_that_of_the_starter", {"has_research_consent": True}),
     ("fct_study_report", "standard_errors_are_positive", {"mean": 1.0, "sd": -1.0}),
 ]  # fmt: skip
 """A mart, the only rule that such a row of it breaks, and how the row differs from a good one."""

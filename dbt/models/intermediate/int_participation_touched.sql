@@ -27,6 +27,7 @@ select
     events.act_id,
     events.in_reply_to_act_id,
     events.moderation_action,
+    events.leave_reason,
     events.retracted_event_id,
     events.landed_seq,
     events.topic_id,

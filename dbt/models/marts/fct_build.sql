@@ -16,15 +16,18 @@
 -- depends_on: {{ ref('fct_group_engagement_daily') }}
 -- depends_on: {{ ref('fct_group_engagement_rolling') }}
 -- depends_on: {{ ref('fct_group_membership') }}
+-- depends_on: {{ ref('fct_member_gap') }}
 -- depends_on: {{ ref('fct_outcome') }}
 -- depends_on: {{ ref('fct_outcome_change') }}
 -- depends_on: {{ ref('fct_participant_dose') }}
 -- depends_on: {{ ref('fct_participation') }}
+-- depends_on: {{ ref('fct_reply_edge') }}
 -- depends_on: {{ ref('fct_study_arm_change') }}
 -- depends_on: {{ ref('fct_study_arm_outcome') }}
 -- depends_on: {{ ref('fct_study_arm_recovery') }}
 -- depends_on: {{ ref('fct_study_change_criterion') }}
 -- depends_on: {{ ref('fct_study_report') }}
+-- depends_on: {{ ref('fct_thread') }}
 -- depends_on: {{ ref('stg_failures__failed_events') }}
 select
     staging_table,

@@ -8,7 +8,7 @@ and an operator may have let in, warns. Which columns a mart has is dbt's contra
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
@@ -50,12 +50,20 @@ class Condition:
 
 @dataclass(frozen=True)
 class Parent:
-    """A dimension that rows refer to by `column`. In conditions its columns begin with `alias`."""
+    """A dimension that rows refer to by `column`. In conditions its columns begin with `alias`.
+
+    `named`: what the dimension calls that column, where it is not the same.
+    """
 
     alias: str
     mart: str
     column: str
     also: tuple[str, ...] = ()
+    named: str = ""
+
+    @property
+    def key(self) -> str:
+        return self.named or self.column
 
 
 @dataclass(frozen=True)
@@ -300,6 +308,17 @@ MARTS: Mapping[str, Mart] = {
             },
         ),
         mart(
+            "fct_member_gap",
+            _in_order(
+                "first_joined_at + INTERVAL 30 DAY <= gap_at",
+                "first_joined_at <= last_activity_at",
+                "gap_at <= returned_at",
+                "returned_at <= last_activity_at",
+            ),
+            _CONSENT,
+            parents=(GROUP, PERSON),
+        ),
+        mart(
             "fct_outcome",
             _holds(
                 "score_has_a_source",
@@ -365,6 +384,21 @@ MARTS: Mapping[str, Mart] = {
             },
         ),
         mart(
+            "fct_reply_edge",
+            _in_order("first_replied_at <= last_replied_at"),
+            _holds(
+                "consent_is_that_of_both",
+                "has_research_consent = (senders_has_research_consent AND receivers_has_research_consent)",
+                why="Whoever has not consented, or has withdrawn, must be in no evidence.",
+            ),
+            parents=(
+                GROUP,
+                replace(PERSON, alias="senders", column="from_participant_id", named="participant_id"),
+                replace(PERSON, alias="receivers", column="to_participant_id", named="participant_id"),
+            ),
+            figures={"replies of an edge": "avg(count_replies)"},
+        ),
+        mart(
             "fct_study_arm_change",
             _fits(
                 "count_paired <= count_started",
@@ -418,6 +452,24 @@ MARTS: Mapping[str, Mart] = {
             ),
             _holds("standard_errors_are_positive", "standard_error > 0", "sd >= 0"),
             parents=(STUDY,),
+        ),
+        mart(
+            "fct_thread",
+            _fits(
+                "(starter_participant_id IS NULL) = (started_at IS NULL)",
+                "starter_participant_id IS NOT NULL OR NOT has_research_consent",
+                "count_messages > 0 OR first_reply_at IS NULL",
+            ),
+            _holds(
+                "consent_is_that_of_the_starter",
+                "has_research_consent = starters_has_research_consent",
+                why="Whoever has not consented, or has withdrawn, must be in no evidence.",
+            ),
+            parents=(
+                GROUP,
+                replace(PERSON, alias="starters", column="starter_participant_id", named="participant_id"),
+            ),
+            figures={"share answered": "avg(CAST(first_reply_at IS NOT NULL AS INTEGER))"},
         ),
     )
 }

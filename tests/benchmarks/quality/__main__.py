@@ -33,6 +33,11 @@ VALUES = {
     "event_id": "uuid()",
     "group_id": "'grp_' || i % {groups}",
     "participant_id": "'prt_' || i % {people}",
+    "from_participant_id": "'prt_' || i % {people}",
+    "starter_participant_id": "'prt_' || i % {people}",
+    "gap_at": "TIMESTAMPTZ '2026-01-31 12:00:00+00'",
+    "returned_at": "NULL",
+    "to_participant_id": "'prt_' || i % {people}",
     "study_code": "'study-' || i % {studies}",
     "consent_basis": "'recorded'",
     "kind": "'thread_read'",
@@ -56,7 +61,7 @@ OF_TYPE = {
     "varchar": "NULL",
 }
 
-NULLS = ("registered_at", "closed_at")
+NULLS = ("registered_at", "closed_at", "first_reply_at")
 
 
 def main() -> int:
