@@ -262,7 +262,7 @@ def test_the_delay_is_in_the_details_and_in_a_trailer(stack: Stack, reader: Read
     partner = new_partner(stack, "guide-limit")
     settings = PostgresSettings.load()
     with closing(connect(settings, settings.database_control)) as connection:
-        assert set_limits(connection, partner.tenant_id, Limits(events_per_second=0.01))
+        assert set_limits(connection, partner.tenant_id, Limits(events_per_second=0.001))
     event = EVENT % '"member_joined": {}'
     assert "EVENT_STATUS_ACCEPTED" in reader.post(partner, event)
     refusal = reader.post(partner, event, "-v")
