@@ -7,7 +7,7 @@ events, copies, other bodies under a known id, retractions.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -37,12 +37,13 @@ SHARES = {
 FAILED_SHARE = 0.0005
 
 KINDS = {
-    "thread_read": 40.0,
+    "thread_read": 36.0,
     "reply_posted": 21.0,
     "reaction_given": 16.0,
     "session_attended": 9.0,
     "member_joined": 5.0,
     "thread_started": 4.0,
+    "text_features_measured": 4.0,
     "moderation_acted": 2.0,
     "session_held": 1.5,
     "member_left": 0.9,
@@ -51,14 +52,16 @@ KINDS = {
     "risk_raised": 0.1,
 }
 """Percent of participation. What needs a thread or a session begins one where the group has none."""
-ON_THREADS = ("thread_read", "reply_posted", "reaction_given", "moderation_acted")
+ON_THREADS = ("thread_read", "reply_posted", "reaction_given", "moderation_acted", "text_features_measured")
 OF_SESSIONS = ("session_attended", "session_cancelled")
 OF_NOBODY = ("session_held", "session_cancelled", "event_retracted")
 LIVELY_THREADS = 6
 
 OUTCOME_KINDS = {
     "consent_given": 42.0,
-    "questionnaire_answered": 34.0,
+    "questionnaire_answered": 30.0,
+    "survey_answered": 3.0,
+    "theme_coded": 1.0,
     "attribute_stated": 17.7,
     "arm_allocated": 4.0,
     "consent_withdrawn": 2.0,
@@ -67,6 +70,23 @@ OUTCOME_KINDS = {
 STUDY = "synthetic-peer-group"
 """A study of `pipelines/evidence/protocols`, so that there is evidence to read."""
 ARMS, TIME_POINTS = ("peer-group", "waiting-list"), ("baseline", "week-6", "week-12")
+DICTIONARY = "low-2020"
+FEATURES = (
+    "n_words",
+    "sent_neg",
+    "sent_pos",
+    "anxiety",
+    "economic_stress",
+    "isolation",
+    "sadness",
+    "suicidality",
+)
+SURVEY, ANSWERS = (
+    "synthetic-survey",
+    {"online-group": ("no", "no", "no", "yes"), "age-group": ("18-34", "35-49"), "mdd": ("no", "yes")},
+)
+INTERVIEWS, THEMES = "synthetic-mens-groups", ("purpose", "coping", "safe-space")
+"""Studies of `pipelines/evidence/protocols` as well."""
 AGE_BANDS = ("18_25", "26_34", "35_49", "50_64", "65_and_over")
 GENDERS = ("woman", "man", "non_binary")
 
@@ -93,7 +113,7 @@ class World:
     """`events` are there from the beginning, `further` ones of the same groups arrive afterwards.
 
     `groups_of`: the world whose groups and people it is about. `years_before`: how much earlier it occurred
-    than it arrived; of a history that somebody brings in.
+    than it arrived; of a history that somebody brings in. `of_partners`: by whom it is told.
     """
 
     number: int
@@ -102,6 +122,7 @@ class World:
     groups_of: int = 0
     years_before: int = 0
     seed: int = 1
+    of_partners: str = ""
 
     @property
     def groups(self) -> int:
@@ -110,6 +131,10 @@ class World:
     @property
     def people(self) -> int:
         return max(4 * self.groups, self.events // EVENTS_OF_A_PERSON)
+
+    @property
+    def tenants(self) -> tuple[str, ...]:
+        return tuple(f"{each}{self.of_partners}" for each in TENANTS)
 
     def count(self, raw_table: str, events: int) -> int:
         return round(SHARES[raw_table] * events)
@@ -216,6 +241,14 @@ def _participation(world: World, there: Groups, count: int) -> pa.Table:
         "moderation_acted__act_ref": named("act", thread, "moderation_acted"),
         "risk_raised__case_ref": named("cas", row, "risk_raised"),
         "risk_raised__risk_kind": stated(codes(["self_harm", "other"], row % 2), "risk_raised"),
+        "text_features_measured__act_ref": named("act", thread, "text_features_measured"),
+        "text_features_measured__dictionary": stated(
+            codes([DICTIONARY], np.zeros(count, np.int64)), "text_features_measured"
+        ),
+        "text_features_measured__features": where(
+            kind == "text_features_measured",
+            _features(chance, int((kind == "text_features_measured").sum())),
+        ),
         "event_retracted__retracted_event_id": _retracted(world, "participation_events", kind, retracted),
     }
     return _arrived(world, pa.table(columns), there.tenant[group])
@@ -240,6 +273,7 @@ def _outcomes(world: World, there: Groups, count: int) -> pa.Table:
     def of(is_there: Flags, names: tuple[str, ...], numbers: Integers) -> pa.Array:
         return where(is_there, codes(names, numbers[is_there] % len(names)))
 
+    is_survey, is_theme = kind == "survey_answered", kind == "theme_coded"
     scopes = of(np.ones(count, np.bool_), ("research", "research", "service"), row)
     columns = _common(world, "outcome_events", there.tenant[group], kind, moment) | {
         "participant_ref": _people(world, person),
@@ -252,6 +286,15 @@ def _outcomes(world: World, there: Groups, count: int) -> pa.Table:
         "questionnaire_answered__time_point": of(is_planned, TIME_POINTS, row),
         "attribute_stated__age_band": of(is_banded, AGE_BANDS, person),
         "attribute_stated__gender": of(is_of_gender, GENDERS, person),
+        "survey_answered__survey_code": of(is_survey, (SURVEY,), row),
+        "survey_answered__weight": pa.array(0.5 + chance.random(count), mask=~is_survey),
+        "survey_answered__stratum": of(is_survey, ("north", "south"), person),
+        "survey_answered__cluster": of(is_survey, tuple(f"c{each}" for each in range(40)), person),
+        "survey_answered__answers": where(is_survey, _answers(chance, int(is_survey.sum()))),
+        "theme_coded__study_code": of(is_theme, (INTERVIEWS,), row),
+        "theme_coded__theme": of(is_theme, THEMES, row),
+        "theme_coded__coder_ref": where(is_theme, pseudonyms("cod", row[is_theme] % 2)),
+        "theme_coded__is_present": pa.array(row % 3 > 0, mask=~is_theme),
         "arm_allocated__study_code": of(is_arm, (STUDY,), row),
         "arm_allocated__arm": of(is_arm, ARMS, person),
         "consent_given__scope": _only(kind == "consent_given", scopes),
@@ -332,7 +375,7 @@ def _failures(world: World) -> pa.Table:
             "kafka_partition": pa.array(np.where(is_deferred, 0, row % PARTITIONS)),
             "kafka_offset": pa.array(np.where(is_deferred, 0, 10**9 + row)),
             "failed_at": at,
-            "tenant_id": _only(is_deferred, codes(TENANTS, tenant)),
+            "tenant_id": _only(is_deferred, codes(world.tenants, tenant)),
             "event_id": _only(is_deferred, uuids("def", world.number * _WORLD + row)),
             "event_bytes": _only(is_deferred, pa.array([b"-" * 80], pa.binary()).take(pa.array(row * 0))),
             "record_size_bytes": _only(~is_deferred, size),
@@ -382,7 +425,7 @@ def _common(
     """What every event has."""
     count = len(moment)
     return {
-        "tenant_id": codes(TENANTS, tenant),
+        "tenant_id": codes(world.tenants, tenant),
         "data_class": codes(DATA_CLASSES, tenant),
         "body_hash": _hashes(world.chance, count),
         "event_id": uuids(raw_table[:3], world.number * _WORLD + np.arange(count)),
@@ -443,6 +486,26 @@ def _items(chance: np.random.Generator, count: int) -> pa.Array:
         [pa.array(numbers, pa.int64()), pa.array(values, pa.int32())], fields=list(kind)
     )
     return pa.ListArray.from_arrays(pa.array(np.arange(0, 9 * count + 1, 9), pa.int32()), answers)
+
+
+def _features(chance: np.random.Generator, count: int) -> pa.Array:
+    """All features of each of so many posts."""
+    values = chance.random((count, len(FEATURES))).round(3)
+    values[:, 0] = chance.integers(5, 200, count)
+    return _pairs("code", FEATURES, "value", pa.array(values.ravel()), count)
+
+
+def _answers(chance: np.random.Generator, count: int) -> pa.Array:
+    """An answer to each question, of so many people."""
+    given = [np.asarray(each, object)[chance.integers(0, len(each), count)] for each in ANSWERS.values()]
+    answers = np.column_stack(given).ravel().tolist()
+    return _pairs("question", [*ANSWERS], "answer", pa.array(answers, pa.string()), count)
+
+
+def _pairs(first: str, names: Sequence[str], second: str, values: pa.Array, count: int) -> pa.Array:
+    each = codes(names, np.tile(np.arange(len(names)), count))
+    offsets = pa.array(np.arange(0, len(names) * count + 1, len(names)), pa.int32())
+    return pa.ListArray.from_arrays(offsets, pa.StructArray.from_arrays([each, values], [first, second]))
 
 
 def _alternating(flags: Flags, row: Integers) -> tuple[Flags, Flags]:
