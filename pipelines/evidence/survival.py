@@ -81,7 +81,7 @@ class Followed:
         over u ≤ t; of a single cause that is Greenwood's.
         """
         n, own = self.at_risk.astype(float), self._of(cause)  # cubes of millions are beyond integers
-        before = self._before(self.accumulated(np.multiply, 1 - self.all_events / n))
+        before = self.before(self.accumulated(np.multiply, 1 - self.all_events / n))
         f = self.accumulated(np.add, before * own / n)
         hazards = self.hazard_variances
         a, b, c, d, e, h = (
@@ -109,7 +109,8 @@ class Followed:
         left = self.at_risk - self.all_events
         return np.where(left > 0, self.all_events / (self.at_risk * np.maximum(left, 1.0)), 0.0)
 
-    def _before(self, survival: Floats) -> Floats:
+    def before(self, survival: Floats) -> Floats:
+        """What a curve (m,) was just before each step."""
         before = np.concatenate([[1.0], survival[:-1]])[: len(survival)]
         before[self.filled] = 1.0
         return before
@@ -236,7 +237,7 @@ class Curves:
         """S(t), the share still without the event after a time; its se is S√(Σ d/(n(n − d)))."""
         step = self.followed.last_until(time)
         share, se = _at(self.survival, step, 1.0), _at(self._se, step, 0.0)
-        found = _Shares(share, se, *_log_log(share, se, z_quantile(level)))
+        found = _Shares(share, se, *log_log(share, se, z_quantile(level)))
         return found.told(f"Kaplan–Meier; Greenwood; {_LOG_LOG}", self._why_not(time))
 
     def quantiles(self, share: float = 0.5, level: float = CI_LEVEL) -> tuple[Estimate, ...]:
@@ -249,7 +250,7 @@ class Curves:
         name = "median" if share == 0.5 else f"{share:g} quantile"
         method = f"Kaplan–Meier {name}; Brookmeyer–Crowley interval by log-log"
         wanted = 1 - share + _CLOSE
-        ends = _log_log(self.survival, self._se, z_quantile(level))
+        ends = log_log(self.survival, self._se, z_quantile(level))
         crossed = [self._times_where(curve <= wanted) for curve in (self.survival, *ends)]
         found = []
         for group, (time, low, high) in enumerate(zip(*crossed, strict=True)):
@@ -322,7 +323,7 @@ class Incidence:
         """
         step, followed = self.followed.last_until(time), self.followed
         share, se = _at(self.share, step, 0.0), _at(np.sqrt(self.variance), step, 0.0)
-        low, high = _log_log(1 - share, se, z_quantile(level))
+        low, high = log_log(1 - share, se, z_quantile(level))
         last = _last(followed)
         is_gone = _at((followed.at_risk - followed.all_events).astype(float), last, 1.0) == 0
         method = f"Aalen–Johansen; Dinse–Larson variance; {_LOG_LOG} of the complement"
@@ -364,7 +365,7 @@ def clustered_survival(
     if se <= _CLOSE:
         return Estimate(plain.estimate, None, None, None, method, "no interval: clusters do not differ")
     freedom = grouped.count - 1
-    low, high = _log_log(np.array([plain.estimate]), np.array([se]), t_quantile(level, freedom))
+    low, high = log_log(np.array([plain.estimate]), np.array([se]), t_quantile(level, freedom))
     return Estimate(plain.estimate, se, float(low[0]), float(high[0]), method, freedom=freedom)
 
 
@@ -380,7 +381,7 @@ def _at(values: Floats, steps: Integers, before: float) -> Floats:
     return np.append(values, before)[steps]
 
 
-def _log_log(share: Floats, se: Floats, quantile: float) -> tuple[Floats, Floats]:
+def log_log(share: Floats, se: Floats, quantile: float) -> tuple[Floats, Floats]:
     """S^exp(±quantile · se/(S|ln S|)); of 0 and 1, which have none, NaN."""
     is_inside = (share > 0) & (share < 1)
     s = np.where(is_inside, share, 0.5)
