@@ -22,12 +22,14 @@ from pipelines.evidence.group_peer_support_meta import group_peer_support_meta
 from pipelines.evidence.inputs import Inputs, read_inputs
 from pipelines.evidence.literature import literature_rows, literature_studies
 from pipelines.evidence.mutual_help import mutual_help
+from pipelines.evidence.professional_moderation import professional_moderation
 from pipelines.evidence.protocols import studies_of
 from pipelines.evidence.rows import (
     CARERS_CONTROLLED,
     GROUP_ENGAGEMENT,
     GROUP_PEER_SUPPORT_META,
     MUTUAL_HELP,
+    PROFESSIONAL_MODERATION,
     TABLES,
     YOUTH_ONLINE_PEER_SUPPORT,
     Table,
@@ -58,6 +60,7 @@ BUILDERS: Mapping[str, Callable[[Inputs], pd.DataFrame]] = {
     MUTUAL_HELP.name: mutual_help,
     GROUP_PEER_SUPPORT_META.name: group_peer_support_meta,
     CARERS_CONTROLLED.name: carers_controlled,
+    PROFESSIONAL_MODERATION.name: professional_moderation,
 }
 
 

@@ -10,8 +10,8 @@ ended it; p is what one event more is worth to θ:
     F(t): S(v−)/n of the own cause, less (F(t) − F(v))/(n − d) of any   Aalen–Johansen
 
 Errors are added up within clusters; Var = K/(K − 1) Σ squares, t(K − 1). Without clusters that of S(t) is
-Greenwood's, but for K/(K − 1). Few clusters make it too small. Source: Ying & Wei 1994; for competing risks the
-influence of Aalen & Johansen 1978's product integral.
+Greenwood's, but for K/(K − 1). Few clusters make it too small. Source: Ying & Wei 1994; for competing risks
+the influence of Aalen & Johansen 1978's product integral.
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ class Together:
             (plain,) = curves.at(time)
             share = plain.estimate or 0.0
             worth = self._until(time, -share * self._left(self._any))
-            found.append(self._told(plain, self._any, worth[:, None], method, level, 1.0))
+            se = self._se(self._any, worth[:, None])
+            found.append(self._told(replace(plain, method=method), se, level))
         return tuple(found)
 
     def incidence(
@@ -69,7 +70,8 @@ class Together:
             worth = np.repeat(-self._until(time, lost, followed)[:, None], followed.events.shape[1], axis=1)
             if cause <= worth.shape[1]:
                 worth[:, cause - 1] += self._until(time, before / followed.at_risk, followed)
-            found.append(self._told(plain, followed, worth, method, level, -1.0))
+            se = self._se(followed, worth)
+            found.append(complement(self._told(complement(replace(plain, method=method)), se, level)))
         return tuple(found)
 
     def restricted_mean(self, until: float, level: float = CI_LEVEL) -> Estimate:
@@ -102,21 +104,16 @@ class Together:
         left = followed.at_risk - followed.all_events
         return np.where(left > 0, 1 / np.maximum(left, 1), 0.0)
 
-    def _told(
-        self, plain: Estimate, followed: Followed, worth: Floats, method: str, level: float, sign: float
-    ) -> Estimate:
-        if plain.estimate is None or plain.se is None:
-            return replace(plain, method=method)
-        se = self._se(followed, worth)
+    def _told(self, share: Estimate, se: float | None, level: float) -> Estimate:
+        """A share of those without an event; one that has no se of its own has no interval here either."""
+        if share.estimate is None or share.se is None:
+            return share
         if se is None:
-            return Estimate(plain.estimate, None, None, None, method, self._why_no_interval(se))
+            return Estimate(share.estimate, None, None, None, share.method, self._why_no_interval(se))
         freedom = self.clusters.count - 1
-        share = plain.estimate if sign > 0 else 1 - plain.estimate
-        low, high = (
-            float(end[0]) for end in log_log(np.array([share]), np.array([se]), t_quantile(level, freedom))
-        )
-        low, high = (low, high) if sign > 0 else (1 - high, 1 - low)
-        return Estimate(plain.estimate, se, low, high, method, freedom=freedom)
+        ends = log_log(np.array([share.estimate]), np.array([se]), t_quantile(level, freedom))
+        low, high = (float(end[0]) for end in ends)
+        return Estimate(share.estimate, se, low, high, share.method, freedom=freedom)
 
     def _se(self, followed: Followed, worth: Floats) -> float | None:
         """Of the figure to which an event of each time and cause is worth so much (m, c)."""
@@ -154,3 +151,9 @@ def _areas_after(curves: Curves, until: float) -> Floats:
     return np.asarray(np.cumsum((curves.survival * widths)[::-1])[::-1], float)
 
 
+def complement(share: Estimate) -> Estimate:
+    """1 − share, and its interval."""
+    value, low, high = (
+        None if each is None else 1 - each for each in (share.estimate, share.ci_high, share.ci_low)
+    )
+    return replace(share, estimate=value, ci_low=low, ci_high=high)

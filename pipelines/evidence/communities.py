@@ -56,11 +56,18 @@ def describe_messages(authors: npt.ArrayLike, threads: npt.ArrayLike) -> Message
     who, where = np.asarray(authors).ravel(), np.asarray(threads).ravel()
     if len(who) != len(where):
         raise ValueError(f"{len(who)} authors, {len(where)} threads")
-    of_poster = np.unique(who, return_counts=True)[1]
-    of_thread = np.unique(where, return_counts=True)[1]
+    return describe_counts(np.unique(who, return_counts=True)[1], np.unique(where, return_counts=True)[1])
+
+
+def describe_counts(of_poster: npt.ArrayLike, of_thread: npt.ArrayLike) -> Messages:
+    """The same of how many messages each poster wrote (p,), and each thread has (t,): from 1 on.
+
+    Messages are those of the posters: in a period they may be in threads that are older, which are not told.
+    """
+    of_poster, of_thread = (np.asarray(each).ravel().astype(np.int64) for each in (of_poster, of_thread))
     return Messages(
         count(len(of_poster)),
-        count(len(who)),
+        count(int(of_poster.sum())),
         count(len(of_thread)),
         _share_of_ones(of_poster, "share of posters who posted once"),
         _share_of_ones(of_thread, "share of threads with the initial post only"),
@@ -227,11 +234,14 @@ def describe_replies(senders: npt.ArrayLike, receivers: npt.ArrayLike, members: 
     reciprocity = (
         described(mutual / dyads, name) if dyads else not_estimated(name, "nobody replied to another")
     )
-    return Network(reciprocity, _centralisation(np.bincount(b, minlength=members)), members, dyads, mutual)
+    degrees = np.bincount(b, minlength=members)
+    spread = centralisation(int(degrees.max(initial=0)), int(degrees.sum()), members)
+    return Network(reciprocity, spread, members, dyads, mutual)
 
 
-def _centralisation(degrees: Integers) -> Estimate:
-    method, n = "Freeman's centralisation of in-degrees, Σ(max − d)/(n − 1)²", len(degrees)
-    if n < 2:
+def centralisation(highest: int, total: int, members: int) -> Estimate:
+    """Of the in-degrees of so many members: the highest, and all added up."""
+    method = "Freeman's centralisation of in-degrees, Σ(max − d)/(n − 1)²"
+    if members < 2:
         return not_estimated(method, "fewer than two members")
-    return described((n * int(degrees.max()) - int(degrees.sum())) / (n - 1) ** 2, method)
+    return described((members * highest - total) / (members - 1) ** 2, method)

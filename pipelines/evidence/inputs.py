@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
+from pipelines.evidence import moderation_statements
 from pipelines.evidence.protocols import studies_of_people
 from pipelines.evidence.rows import (
     CARERS_CONTROLLED,
     GROUP_ENGAGEMENT,
     GROUP_PEER_SUPPORT_META,
     MUTUAL_HELP,
+    PROFESSIONAL_MODERATION,
     YOUTH_ONLINE_PEER_SUPPORT,
 )
 
@@ -40,6 +42,10 @@ class Inputs:
 
     `scores`: answer of a person that counts, with the age at it and what the person had done before it.
     `person_covariates`, `person_attributes`, `costs`: what else is known of these people.
+
+    By protocol of groups: `moderated_units`: all of a partner's groups, those of one kind of moderation, or
+    one group. `moderated_members`: group and consenting person. `moderated_threads`: thread that such a
+    person started. `moderated_networks`: group in which such people replied to each other.
     """
 
     groups: pd.DataFrame
@@ -56,18 +62,21 @@ class Inputs:
     person_covariates: pd.DataFrame
     person_attributes: pd.DataFrame
     costs: pd.DataFrame
+    moderated_units: pd.DataFrame
+    moderated_members: pd.DataFrame
+    moderated_threads: pd.DataFrame
+    moderated_networks: pd.DataFrame
 
 
 def read_inputs(lake: duckdb.DuckDBPyConnection) -> Inputs:
     """Reads the marts, ordered, so that equal snapshots give equal tables."""
-    studies = studies_of_people()
-    return Inputs(
-        **{
-            each.name: lake.execute(statement, [studies] if "?" in statement else []).df()
-            for each in fields(Inputs)
-            for statement in [_STATEMENTS[each.name]]
-        }
-    )
+    return Inputs(**{each.name: _read(lake, _STATEMENTS[each.name]) for each in fields(Inputs)})
+
+
+def _read(lake: duckdb.DuckDBPyConnection, statement: str) -> pd.DataFrame:
+    if moderation_statements.MODERATED in statement:
+        return lake.execute(statement, {"moderated": moderation_statements.moderated()}).df()
+    return lake.execute(statement, [studies_of_people()] if "?" in statement else []).df()
 
 
 _SCALE = "instrument, instrument_version, scale"
@@ -162,6 +171,7 @@ _STATEMENTS = {
         GROUP BY ALL
         ORDER BY tenant_id, study_code, arm, cost_currency, participant_id
     """,
+    **moderation_statements.STATEMENTS,
 }
 """By frame. `?`: codes of the studies that protocols ask of."""
 
@@ -183,6 +193,7 @@ USES: Mapping[str, tuple[str, ...]] = {
     MUTUAL_HELP.name: (*_ARMS, "attributes"),
     GROUP_PEER_SUPPORT_META.name: ("studies", "covariates", "reports"),
     CARERS_CONTROLLED.name: _ARMS,
+    PROFESSIONAL_MODERATION.name: (*moderation_statements.STATEMENTS,),
 }
 """Frames that each published table is computed from. Its builder is given no others."""
 

@@ -32,6 +32,7 @@ Scale = Literal[
 ]
 Direction = Literal["lower_is_better", "higher_is_better"]
 Modality = Literal["online_forum", "chat", "video", "virtual_reality"]
+Format = Literal["in_person", "online_forum", "chat", "video", "virtual_reality", "hybrid"]
 Moderation = Literal["none", "peer", "trained_peer", "professional"]
 AgeBand = Literal["under_12", "12_15", "16_17", "18_25", "26_34", "35_49", "50_64", "65_and_over"]
 ATTRIBUTES = ("gender", "employment", "education", "marital_status")
@@ -131,7 +132,7 @@ class StudyCounting(_Part):
 
 
 class Period(_Part):
-    """Answers given from the first to the last day (UTC) count, both included. None: open."""
+    """What was answered or done from the first to the last day (UTC) counts, both included. None: open."""
 
     first: date | None = None
     last: date | None = None
@@ -154,7 +155,7 @@ class Study(_Part):
     estimand: str | None = None
     """What exactly is estimated. None: it describes."""
     period: Period = Period()
-    """Of answers to questionnaires, for a study of people."""
+    """Of answers to questionnaires, for a study of people; of what they did, for one of groups."""
 
     def is_post_hoc(self, first_data: date | None) -> bool:
         """Whether the protocol is younger than its first datum. Without data it is not."""
@@ -300,10 +301,41 @@ class Pooling(Study):
     """`publication_year`, or codes of numbers that studies were registered with."""
 
 
+class ModeratedGroups(Study):
+    """Of groups: how people write and answer in them, and who moderates them.
+
+    `period`: of what people did. Whoever had joined by its end is a member.
+    """
+
+    system: Literal["professional_moderation"]
+    tenants: tuple[str, ...] = ()
+    """Whose groups. None: everybody's."""
+    formats: tuple[Format, ...] = ()
+    conditions: tuple[str, ...] = ()
+    """Of the groups, as they are registered. None: all."""
+    by_group: bool = False
+    """Whether each group has rows of its own."""
+    reference_moderation: Moderation | None = None
+    """The other kinds are compared with it. None: nothing is compared."""
+    hours: tuple[float, ...] = (0.25, 1, 3, 6, 12, 24, 48, 72, 168)
+    """At which the curves of first replies are told, beside 1 and 24."""
+    days: tuple[int, ...] = (30, 60, 90, 180, 365)
+    """At which retention is told."""
+    cohorts: Literal["month", "quarter", "year"] = "quarter"
+    """In which members joined, for retention."""
+
+    @model_validator(mode="after")
+    def _compares_what_is_observed(self) -> Self:
+        if self.reference_moderation is not None and self.design == "randomised":
+            raise ValueError("design: nobody draws lots for the kind of moderation here")
+        return self
+
+
 Protocol = Annotated[
-    Engagement | Comparison | MutualHelp | Pooling | YouthOnline, Field(discriminator="system")
+    Engagement | Comparison | MutualHelp | Pooling | YouthOnline | ModeratedGroups,
+    Field(discriminator="system"),
 ]
-Kind = TypeVar("Kind", Engagement, Comparison, MutualHelp, Pooling, YouthOnline)
+Kind = TypeVar("Kind", Engagement, Comparison, MutualHelp, Pooling, YouthOnline, ModeratedGroups)
 _PROTOCOL: TypeAdapter[Protocol] = TypeAdapter(Protocol)
 
 

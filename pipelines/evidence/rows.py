@@ -160,6 +160,26 @@ GROUP_PEER_SUPPORT_META = Table(
     key=("tenant", "study", "outcome", "estimate_name", "part"),
 )
 
+PROFESSIONAL_MODERATION = Table(
+    name="professional_moderation",
+    description="How people write, answer and stay in groups, by who moderates them.",
+    columns=(
+        *HEAD,
+        Column("group_id", "text", "Pseudonym of the group. NULL: of several groups."),
+        Column("moderation", "text", "Who moderates the groups, as none, peer, professional. NULL: anybody."),
+        Column("reference_moderation", "text", "Kind that it is compared with. NULL: no comparison."),
+        Column(
+            "part", "text", "What of it the row is about: a time, a class, a rank, a cohort. NULL: all of it."
+        ),
+        *ESTIMATE,
+        Column("n_arm", "bigint", "People of the kind in the estimate. NULL: no comparison, or suppressed."),
+        Column("n_reference", "bigint", "People of the reference in it. NULL: no comparison, or suppressed."),
+        Column("k", "bigint", "Groups that the estimate rests on; of printed rows, studies."),
+        *TAIL,
+    ),
+    key=("tenant", "study", "group_id", "moderation", "reference_moderation", "estimate_name", "part"),
+)
+
 TABLES = {
     table.name: table
     for table in (
@@ -168,6 +188,7 @@ TABLES = {
         MUTUAL_HELP,
         GROUP_PEER_SUPPORT_META,
         CARERS_CONTROLLED,
+        PROFESSIONAL_MODERATION,
     )
 }
 """The published tables by name."""

@@ -96,7 +96,7 @@ class Followed:
             )
         )
         variance = f**2 * a - 2 * f * b + c + d - 2 * f * e + 2 * h
-        return Incidence(self, f, np.maximum(variance, 0.0))
+        return Incidence(self, np.minimum(f, 1.0), np.maximum(variance, 0.0))
 
     def _of(self, cause: int) -> Integers:
         if cause > self.events.shape[1]:

@@ -25,6 +25,14 @@ COLUMNS = {
     "person_covariates": "tenant_id study_code participant_id covariate covariate_value",
     "person_attributes": "tenant_id participant_id gender employment education marital_status",
     "costs": "tenant_id study_code arm participant_id cost_currency cost_amount",
+    "moderated_units": "study tenant_id moderation group_id data_class has_reads_collected count_groups "
+    "count_members count_consented from_at until_at",
+    "moderated_members": "study tenant_id moderation group_id participant_id joined_at is_followed "
+    "count_posts has_acted followed_days gap_days completed_days ended_days has_returned member_weeks",
+    "moderated_threads": "study tenant_id moderation group_id participant_id count_messages followed_hours "
+    "reply_hours moderator_hours closed_hours",
+    "moderated_networks": "study tenant_id moderation group_id count_dyads count_mutual max_in_degree "
+    "sum_in_degree count_connected",
 }
 
 

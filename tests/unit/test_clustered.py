@@ -40,9 +40,7 @@ def test_the_variance_is_that_of_the_derivatives(seed: int, what: str) -> None:
     found, time, step = community(seed), 5.0, 1e-6
     derivatives = []
     for cluster in range(found.clusters.count):
-        up, down = (
-            np.where(found.clusters.codes == cluster, 1 + sign * step, 1.0) for sign in (1, -1)
-        )
+        up, down = (np.where(found.clusters.codes == cluster, 1 + sign * step, 1.0) for sign in (1, -1))
         change = weighted(found, up, time, what) - weighted(found, down, time, what)
         derivatives.append(change / (2 * step))
     count = found.clusters.count

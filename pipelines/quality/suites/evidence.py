@@ -135,9 +135,10 @@ def _derive(frame: pd.DataFrame, thresholds: Mapping[str, int]) -> pd.DataFrame:
 
 
 def _is_ordered(frame: pd.DataFrame) -> pd.Series[bool]:
-    slack = frame["estimate"].abs() * TOLERANCE
-    low = frame["ci_low"].isna() | (frame["ci_low"] <= frame["estimate"] + slack)
-    high = frame["ci_high"].isna() | (frame["estimate"] - slack <= frame["ci_high"])
+    """A median that is not reached may have a lower end of its interval all the same."""
+    slack, is_missing = frame["estimate"].abs() * TOLERANCE, frame["estimate"].isna()
+    low = frame["ci_low"].isna() | is_missing | (frame["ci_low"] <= frame["estimate"] + slack)
+    high = frame["ci_high"].isna() | is_missing | (frame["estimate"] - slack <= frame["ci_high"])
     return low & high
 
 
