@@ -95,6 +95,12 @@ class Together:
     def _each(self) -> Followed:
         return follow(self.waits, self.causes)
 
+    @cached_property
+    def _steps(self) -> tuple[Integers, Integers]:
+        """How many steps of `_any`, and of `_each`, there were until each row's wait ended."""
+        one, other = (np.searchsorted(each.times, self.waits, "right") for each in (self._any, self._each))
+        return one, other
+
     def _until(self, time: float, worth: Floats, followed: Followed | None = None) -> Floats:
         return np.where((followed or self._any).times <= time, worth, 0.0)
 
@@ -119,7 +125,7 @@ class Together:
         """Of the figure to which an event of each time and cause is worth so much (m, c)."""
         if self.clusters.count < 2:
             return None
-        steps = np.searchsorted(followed.times, self.waits, "right")
+        steps = self._steps[followed is self._each]
         lost = np.concatenate([[0.0], np.cumsum((worth * followed.events).sum(axis=1) / followed.at_risk)])
         errors = -lost[steps]
         happened = self.causes > 0

@@ -50,6 +50,8 @@ RANKS = ("top 1 %", "next 9 %", "other 90 %")
 LOWEST = (10, 20, 30, 40, 50, 60, 70, 80, 90, 95, 99)
 """Percent of members, at which the Lorenz curve is told."""
 
+MONTHS = {"month": 1, "quarter": 3, "year": 12}
+
 GAP, COMPLETED, ENDED = 1, 2, 3
 REPLIED, CLOSED = 1, 2
 
@@ -68,12 +70,13 @@ class Figure:
     unit: str
     parts: tuple[int, ...]
     part: str | None = None
-    about: npt.NDArray[Any] | None = None
+    about: Integers | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Unit:
-    """Groups that are looked at together: a row of `moderated_units`, and their rows of the other frames."""
+    """Groups that are looked at together: a row of `moderated_units`, and their rows of the other frames,
+    with a number for each `person` and each `group`."""
 
     told: Any
     members: pd.DataFrame
@@ -91,7 +94,7 @@ class Unit:
     @cached_property
     def of_person(self) -> Integers:
         """A number for the person of each membership: somebody may be a member of several groups."""
-        return _codes(self.members["participant_id"])
+        return codes_of(self.members["person"])
 
     @cached_property
     def amounts(self) -> Floats:
@@ -125,7 +128,7 @@ def messages(unit: Unit) -> Iterator[Figure]:
     of_thread = unit.threads["count_messages"].to_numpy(np.int64)
     found = describe_counts(of_poster, of_thread)
     n, once, threads = unit.posters, int((of_poster == 1).sum()), len(of_thread)
-    starters = unit.threads["participant_id"].nunique()
+    starters = people_among(codes_of(unit.threads["person"]))
     writing, starting = (n, unit.people - n), (starters, unit.people - starters)
     wrote = "people who wrote"
     yield Figure("people_who_posted", found.posters, n, unit.people, "people", writing)
@@ -141,15 +144,15 @@ def messages(unit: Unit) -> Iterator[Figure]:
 def _rate(unit: Unit) -> Figure:
     frame, over = unit.members, "people"
     whose = unit.of_person
-    if frame["group_id"].nunique() > 1:
-        whose, over = _codes(frame["group_id"]), "groups"
+    if frame["group"].nunique() > 1:
+        whose, over = codes_of(frame["group"]), "groups"
     posts, weeks = (
         np.bincount(whose, frame[name].to_numpy(float)) for name in ("count_posts", "member_weeks")
     )
     found = _over(clustered_rate(posts.tolist(), weeks.tolist()), over)
     return Figure(
         "messages_per_member_week", found, unit.people, int(weeks.sum()), "weeks of membership",
-        (unit.posters, unit.people - unit.posters), about=frame["participant_id"].to_numpy(),
+        (unit.posters, unit.people - unit.posters), about=frame["person"].to_numpy(np.int64),
     )  # fmt: skip
 
 
@@ -200,11 +203,11 @@ def replies(unit: Unit, hours: Sequence[float], is_brief: bool) -> Iterator[Figu
     both = _together(threads, waits, causes, "threads")
     alone = _together(threads, waits, np.where(causes == REPLIED, REPLIED, 0), "threads")
     (median,) = follow(waits, causes == REPLIED).curves().quantiles()
-    whose, about = _codes(threads["participant_id"]), threads["participant_id"].to_numpy()
+    whose, about = codes_of(threads["person"]), threads["person"].to_numpy(np.int64)
 
     def figure(name: str, estimate: Estimate, inside: Booleans, part: str | None = None) -> Figure:
-        parts = (*_split(whose, inside), unit.people - _people(whose))
-        return Figure(name, estimate, _people(whose), len(threads), "threads", parts, part, about)
+        parts = (*_split(whose, inside), unit.people - people_among(whose))
+        return Figure(name, estimate, people_among(whose), len(threads), "threads", parts, part, about)
 
     everybody = np.ones(len(threads), bool)
     yield figure("first_reply_median_hours", _as_independent(median), everybody)
@@ -228,7 +231,7 @@ def moderators(unit: Unit) -> Iterator[Figure]:
     waits, causes = _first(threads, "moderator_hours", "closed_hours", until="followed_hours")
     (median,) = follow(waits, causes == REPLIED).curves().quantiles()
     found = _together(threads, waits, causes, "threads").incidence(SOON)
-    whose = _codes(threads["participant_id"])
+    whose = codes_of(threads["person"])
     for name, estimate, within, part in (
         ("moderator_reply_median_hours", _as_independent(median), np.inf, None),
         *(
@@ -237,8 +240,8 @@ def moderators(unit: Unit) -> Iterator[Figure]:
         ),
     ):
         inside = (causes == REPLIED) & (waits <= within)
-        parts = (*_split(whose, inside), unit.people - _people(whose))
-        yield Figure(name, estimate, _people(whose), len(threads), "threads", parts, part)
+        parts = (*_split(whose, inside), unit.people - people_among(whose))
+        yield Figure(name, estimate, people_among(whose), len(threads), "threads", parts, part)
 
 
 # --- Retention --------------------------------------------------------------------------------------------
@@ -247,10 +250,10 @@ def moderators(unit: Unit) -> Iterator[Figure]:
 def retention(unit: Unit, days: Sequence[int], cohorts: str) -> Iterator[Figure]:
     """Aalen–Johansen of the first 30-day gap, completion and being put out, from joining on."""
     followed = unit.members[unit.members["is_followed"].to_numpy(bool)]
-    whose, about = _codes(followed["participant_id"]), followed["participant_id"].to_numpy()
+    whose, about = codes_of(followed["person"]), followed["person"].to_numpy(np.int64)
     waits, causes = _stays(followed)
     found = _together(followed, waits, causes, "memberships")
-    n, unit_name = _people(whose), "memberships"
+    n, unit_name = people_among(whose), "memberships"
 
     def figure(name: str, estimate: Estimate, inside: Booleans, part: str | None) -> Figure:
         parts = (*_split(whose, inside), unit.people - n)
@@ -260,7 +263,7 @@ def retention(unit: Unit, days: Sequence[int], cohorts: str) -> Iterator[Figure]
         for day, estimate in zip(days, found.incidence(days, cause), strict=True):
             yield figure(name, estimate, (causes == cause) & (waits <= day), f"{day} days")
     gone, back = causes == GAP, followed["has_returned"].to_numpy(bool)
-    lost = _people(whose[gone])
+    lost = people_among(whose[gone])
     yield Figure(
         "returned_after_gap", count(int((gone & back).sum())), lost, int(gone.sum()),
         "memberships with a gap", (*_split(whose[gone], back[gone]), unit.people - lost),
@@ -273,28 +276,36 @@ def _cohorts(
     followed: pd.DataFrame, waits: Floats, causes: Integers, days: Sequence[int], by: str
 ) -> Iterator[Figure]:
     """Who has had no gap so many days after joining, by when they joined: the cells of the heat map."""
-    of_cohort = np.array([_cohort(each, by) for each in followed["joined_at"]], object)
+    months = _months(followed)
+    of_cohort = months - months % MONTHS[by]
     cells: dict[int, list[Figure]] = {day: [] for day in days}
-    for cohort in sorted(set(of_cohort)):
+    for cohort in np.unique(of_cohort).tolist():
         inside = of_cohort == cohort
         frame = followed[inside]
-        whose = _codes(frame["participant_id"])
+        whose = codes_of(frame["person"])
         found = _together(frame, waits[inside], causes[inside], "memberships")
         for day, estimate in zip(days, found.incidence(days, GAP), strict=True):
             lost = (causes[inside] == GAP) & (waits[inside] <= day)
             cell = Figure(
-                "retained_share", complement(estimate), _people(whose), len(frame), "memberships",
-                _split(whose, lost), f"joined {cohort}, {day} days",
+                "retained_share", complement(estimate), people_among(whose), len(frame), "memberships",
+                _split(whose, lost), f"joined {_cohort(cohort, by)}, {day} days",
             )  # fmt: skip
             cells[day].append(cell)
     for day in days:
         yield from held_together(cells[day])
 
 
-def _cohort(joined: Any, by: str) -> str:
-    if by == "year":
-        return f"{joined.year}"
-    return f"{joined:%Y-%m}" if by == "month" else f"{joined.year}-Q{(joined.month + 2) // 3}"
+def _months(followed: pd.DataFrame) -> Integers:
+    """In which month each joined, from year 0."""
+    import pandas as pd
+
+    joined = pd.to_datetime(followed["joined_at"], utc=True).dt
+    return np.asarray(joined.year * 12 + joined.month - 1, np.int64)
+
+
+def _cohort(month: int, by: str) -> str:
+    year, first = divmod(month, 12)
+    return {"month": f"{year}-{first + 1:02}", "quarter": f"{year}-Q{first // 3 + 1}", "year": f"{year}"}[by]
 
 
 def _stays(followed: pd.DataFrame) -> tuple[Floats, Integers]:
@@ -308,8 +319,7 @@ def network(unit: Unit) -> Iterator[Figure]:
     """Of one group a description; of several the ratio of their sums, and the mean, over groups."""
     networks, people = unit.networks, unit.people
     dyads, mutual = (networks[name].to_numpy(np.int64) for name in ("count_dyads", "count_mutual"))
-    connected = min(people, int(networks["count_connected"].sum()))
-    parts = (connected, people - connected)
+    parts = (unit.posters, people - unit.posters)
     yield Figure("dyads", count(int(dyads.sum())), people, unit.groups, "groups", parts)
     name = "mutual dyads over dyads"
     if len(networks) == 0:
@@ -363,26 +373,28 @@ def _first(frame: pd.DataFrame, *causes: str, until: str) -> tuple[Floats, Integ
 
 def _together(frame: pd.DataFrame, waits: Floats, causes: Integers, rows: str) -> Together:
     """Clusters are groups; in one group, people: how groups differ it does not tell."""
-    name, over = "group_id", f"groups of {rows}"
-    if frame["group_id"].nunique() < 2:
-        name, over = "participant_id", f"people with {rows} in one group"
-    codes = _codes(frame[name])
+    name, over = "group", f"groups of {rows}"
+    if frame["group"].nunique() < 2:
+        name, over = "person", f"people with {rows} in one group"
+    codes = codes_of(frame[name])
     return together(waits, causes, Clusters(codes, np.bincount(codes).astype(np.int64)), over)
 
 
-def _codes(labels: pd.Series[Any]) -> Integers:
+def codes_of(labels: npt.ArrayLike) -> Integers:
+    """A number for each label, from 0, in the order in which they come."""
     import pandas as pd
 
-    return np.asarray(pd.factorize(labels)[0], np.int64)
+    return np.asarray(pd.factorize(np.asarray(labels))[0], np.int64)
 
 
-def _people(whose: Integers) -> int:
-    return len(np.unique(whose))
+def people_among(whose: Integers) -> int:
+    """How many different people there are, of numbers from 0."""
+    return int(np.count_nonzero(np.bincount(whose)))
 
 
 def _split(whose: Integers, inside: Booleans) -> tuple[int, int]:
     """How many people have a row inside, and how many one outside."""
-    return _people(whose[inside]), _people(whose[~inside])
+    return people_among(whose[inside]), people_among(whose[~inside])
 
 
 def hour_part(hours: float) -> str:

@@ -74,10 +74,19 @@ _POSTS = """
 """
 
 
+def _between(start: str, end: str) -> str:
+    """In seconds. To subtract times themselves costs a calendar each."""
+    return f"(epoch({end}) - epoch({start}))"
+
+
 def _by_then(event: str, start: str, seconds: int) -> str:
     """How long after the start it happened; NULL: not by `until_at`. Stamped before it, it came at once."""
-    return f"CASE WHEN {event} <= until_at THEN greatest(0, epoch({event} - {start}) / {seconds}) END"
+    return f"CASE WHEN {event} <= until_at THEN greatest(0, {_between(start, event)} / {seconds}) END"
 
+
+_MEMBER_SECONDS = _between(
+    "greatest(from_at, members.first_joined_at)", "least(until_at, stays.completed_at, stays.ended_at)"
+)
 
 STATEMENTS = {
     "moderated_units": f"""{_PLACES}
@@ -110,13 +119,12 @@ STATEMENTS = {
                  AS count_posts,
                CASE WHEN is_open THEN members.is_active OR members.count_reads > 0
                     ELSE written.participant_id IS NOT NULL END AS has_acted,
-               epoch(until_at - members.first_joined_at) / 86400 AS followed_days,
+               {_between("members.first_joined_at", "until_at")} / 86400 AS followed_days,
                {_by_then("stays.gap_at", "members.first_joined_at", 86400)} AS gap_days,
                {_by_then("stays.completed_at", "members.first_joined_at", 86400)} AS completed_days,
                {_by_then("stays.ended_at", "members.first_joined_at", 86400)} AS ended_days,
                coalesce(stays.returned_at <= until_at, false) AS has_returned,
-               greatest(0, epoch(least(until_at, stays.completed_at, stays.ended_at)
-                                 - greatest(from_at, members.first_joined_at)) / 604800) AS member_weeks
+               greatest(0, {_MEMBER_SECONDS} / 604800) AS member_weeks
         FROM places
         JOIN marts.fct_group_membership AS members USING (tenant_id, group_id)
         JOIN marts.fct_member_gap AS stays USING (tenant_id, group_id, participant_id)
@@ -132,7 +140,7 @@ STATEMENTS = {
         SELECT study, tenant_id, moderation, group_id, starter_participant_id AS participant_id,
                CASE WHEN is_open THEN threads.count_messages ELSE written.count_messages END
                  AS count_messages,
-               epoch(until_at - started_at) / 3600 AS followed_hours,
+               {_between("started_at", "until_at")} / 3600 AS followed_hours,
                {_by_then("first_reply_at", "started_at", 3600)} AS reply_hours,
                {_by_then("moderator_reply_at", "started_at", 3600)} AS moderator_hours,
                {_by_then("least(removed_at, locked_at)", "started_at", 3600)} AS closed_hours
@@ -156,8 +164,8 @@ STATEMENTS = {
             SELECT study, tenant_id, group_id, from_participant_id, to_participant_id
             FROM places JOIN marts.fct_reply_edge AS edges USING (tenant_id, group_id)
             WHERE is_open AND edges.has_research_consent
-            UNION
-            SELECT study, posts.tenant_id, posts.group_id, posts.participant_id, acts.participant_id
+            UNION ALL
+            SELECT DISTINCT study, posts.tenant_id, posts.group_id, posts.participant_id, acts.participant_id
             FROM posts
             JOIN acts ON acts.tenant_id = posts.tenant_id AND acts.group_id = posts.group_id
               AND acts.act_id = posts.in_reply_to_act_id AND acts.participant_id <> posts.participant_id
@@ -174,7 +182,7 @@ STATEMENTS = {
             FROM edges GROUP BY study, tenant_id, group_id, to_participant_id
         )
         SELECT study, tenant_id, moderation, group_id, count_dyads, count_mutual, max_in_degree,
-               sum_in_degree, count_connected
+               sum_in_degree
         FROM places JOIN (
             SELECT study, tenant_id, group_id, count(*) AS count_dyads,
                    count_if(directions = 2) AS count_mutual
@@ -183,12 +191,6 @@ STATEMENTS = {
             SELECT study, tenant_id, group_id, max(in_degree) AS max_in_degree,
                    sum(in_degree)::BIGINT AS sum_in_degree
             FROM degrees GROUP BY study, tenant_id, group_id
-        ) USING (study, tenant_id, group_id) JOIN (
-            SELECT study, tenant_id, group_id, count(DISTINCT participant_id) AS count_connected
-            FROM (
-                SELECT study, tenant_id, group_id, from_participant_id AS participant_id FROM edges
-                UNION ALL SELECT study, tenant_id, group_id, to_participant_id FROM edges
-            ) GROUP BY study, tenant_id, group_id
         ) USING (study, tenant_id, group_id)
         ORDER BY tenant_id, study, group_id
     """,  # noqa: S608

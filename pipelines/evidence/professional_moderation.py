@@ -16,7 +16,16 @@ import numpy as np
 from pipelines.evidence.estimates import difference, not_estimated
 from pipelines.evidence.inputs import Inputs
 from pipelines.evidence.linear import NOT_SEPARABLE
-from pipelines.evidence.moderation_figures import SOON, Figure, Unit, figures, held_together, hour_part
+from pipelines.evidence.moderation_figures import (
+    SOON,
+    Figure,
+    Unit,
+    codes_of,
+    figures,
+    held_together,
+    hour_part,
+    people_among,
+)
 from pipelines.evidence.protocols import ModeratedGroups, protocols
 from pipelines.evidence.rows import PROFESSIONAL_MODERATION, estimate_columns, frame, protocol_columns
 
@@ -42,10 +51,18 @@ def _of_protocol(inputs: Inputs, protocol: ModeratedGroups) -> Iterator[Row]:
 
 
 def _frames(inputs: Inputs, study: str, tenant: str) -> Mapping[str, pd.DataFrame]:
-    found = {name: getattr(inputs, f"moderated_{name}") for name in ("members", "threads", "networks")}
-    return {
-        name: each[(each["study"] == study) & (each["tenant_id"] == tenant)] for name, each in found.items()
+    """What the protocol looks at, with a number for each person and each group: there are many rows."""
+    all_of = {name: getattr(inputs, f"moderated_{name}") for name in ("members", "threads", "networks")}
+    found = {
+        name: each[(each["study"] == study) & (each["tenant_id"] == tenant)] for name, each in all_of.items()
     }
+    for number, name in (("person", "participant_id"), ("group", "group_id")):
+        having = [each for each, frame in found.items() if name in frame.columns]
+        codes = codes_of(np.concatenate([found[each][name].to_numpy(object) for each in having]))
+        ends = np.cumsum([len(found[each]) for each in having])[:-1]
+        for each, its in zip(having, np.split(codes, ends), strict=True):
+            found[each] = found[each].assign(**{number: its})
+    return found
 
 
 def _of_tenant(
@@ -136,7 +153,7 @@ def _difference(one: Figure, other: Figure, groups: int) -> Figure:
         one,
         name=f"{one.name}_difference",
         estimate=found,
-        n=len(np.unique(np.concatenate(both).astype(str))),
+        n=people_among(np.concatenate(both)),
         denominator=one.denominator + other.denominator,
         parts=(*one.parts, *other.parts),
     )

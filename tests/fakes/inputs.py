@@ -32,7 +32,7 @@ COLUMNS = {
     "moderated_threads": "study tenant_id moderation group_id participant_id count_messages followed_hours "
     "reply_hours moderator_hours closed_hours",
     "moderated_networks": "study tenant_id moderation group_id count_dyads count_mutual max_in_degree "
-    "sum_in_degree count_connected",
+    "sum_in_degree",
 }
 
 

@@ -57,7 +57,7 @@ def thread(person: object, **told: Any) -> Row:
 def network(**told: Any) -> Row:
     row: Row = {
         "study": "synthetic-moderation", "tenant_id": "t", "moderation": "none", "group_id": "g",
-        "count_dyads": 3, "count_mutual": 1, "max_in_degree": 2, "sum_in_degree": 4, "count_connected": 3,
+        "count_dyads": 3, "count_mutual": 1, "max_in_degree": 2, "sum_in_degree": 4,
     }  # fmt: skip
     return row | told
 

@@ -3,6 +3,8 @@
 } %}
 {{ config(unique_key=['tenant_id', 'group_id', 'participant_id'], meta={'touched': touched}) }}
 
+{#- Seconds: to add days to a time costs a calendar each. #}
+{% set gap_seconds = 30 * 86400 %}
 {% set activities = "('member_joined', 'session_attended', 'thread_started', 'reply_posted', 'reaction_given', 'thread_read', 'moderation_acted')" %}
 
 with members as (
@@ -47,14 +49,19 @@ active_days as (
 
 silences as (
     select
-        tenant_id,
-        group_id,
-        participant_id,
-        until_at,
-        lead(from_at) over (
-            partition by tenant_id, group_id, participant_id order by from_at
-        ) as next_at
-    from active_days
+        *,
+        {{ seconds_of('next_at') }} - {{ seconds_of('until_at') }} as silent_seconds
+    from (
+        select
+            tenant_id,
+            group_id,
+            participant_id,
+            until_at,
+            lead(from_at) over (
+                partition by tenant_id, group_id, participant_id order by from_at
+            ) as next_at
+        from active_days
+    ) as days
 ),
 
 -- The last silence has no end: whether it has become a gap hangs on how far the data reach.
@@ -64,9 +71,9 @@ gaps as (
         group_id,
         participant_id,
         min(until_at) filter (
-            where next_at is null or next_at >= until_at + interval '30' day
+            where silent_seconds is null or silent_seconds >= {{ gap_seconds }}
         ) as silent_from,
-        min(next_at) filter (where next_at >= until_at + interval '30' day) as returned_at,
+        min(next_at) filter (where silent_seconds >= {{ gap_seconds }}) as returned_at,
         max(until_at) as last_activity_at
     from silences
     group by tenant_id, group_id, participant_id
@@ -80,7 +87,7 @@ select
     members.has_research_consent,
     members.first_joined_at,
     -- Whoever has done nothing but be there is silent from joining on.
-    coalesce(gaps.silent_from, members.first_joined_at) + interval '30' day as gap_at,
+    {{ moment_of(seconds_of('coalesce(gaps.silent_from, members.first_joined_at)') ~ ' + ' ~ gap_seconds) }} as gap_at,
     gaps.returned_at,
     gaps.last_activity_at,
     leavings.completed_at,

@@ -310,7 +310,7 @@ MARTS: Mapping[str, Mart] = {
         mart(
             "fct_member_gap",
             _in_order(
-                "first_joined_at + INTERVAL 30 DAY <= gap_at",
+                "epoch(gap_at) - epoch(first_joined_at) > 30 * 86400 - 1",
                 "first_joined_at <= last_activity_at",
                 "gap_at <= returned_at",
                 "returned_at <= last_activity_at",
