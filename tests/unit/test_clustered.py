@@ -99,3 +99,27 @@ def test_what_cannot_be_told_has_a_reason() -> None:
 def test_rows_must_be_of_one_number() -> None:
     with pytest.raises(ValueError, match="2 waits, 1 causes, 2 labels"):
         together([1.0, 2.0], [1], everyone_alone(2))
+
+
+def test_shares_of_groups_that_differ_are_covered() -> None:
+    """200 seeds of 40 groups, each of a pace of its own, whose threads may be closed before a reply."""
+    groups, threads, time, closing = 40, 12, 24.0, 0.02
+    paces = np.random.default_rng(0).lognormal(np.log(0.05), 0.8, 200_000)
+    truth = np.mean(paces / (paces + closing) * (1 - np.exp(-(paces + closing) * time)))
+    labels = np.repeat(np.arange(groups), threads)
+    covered, alone, estimates = 0, 0, []
+    for seed in range(200):
+        random = np.random.default_rng([1, seed])
+        pace = random.lognormal(np.log(0.05), 0.8, groups)[labels]
+        ends = random.exponential([1 / pace, np.full(len(pace), 1 / closing), np.full(len(pace), 1e3)])
+        ends[2] = random.uniform(10, 200, len(pace))
+        causes = (ends.argmin(axis=0) + 1) % 3
+        (found,) = together(ends.min(axis=0), causes, clusters_of(labels)).incidence([time])
+        (naive,) = follow(ends.min(axis=0), causes).incidence(1).at(time)
+        assert found.ci_low is not None and found.ci_high is not None and found.estimate is not None
+        assert naive.ci_low is not None and naive.ci_high is not None
+        covered += found.ci_low <= truth <= found.ci_high
+        alone += naive.ci_low <= truth <= naive.ci_high
+        estimates.append(found.estimate)
+    assert np.mean(estimates) == pytest.approx(truth, abs=3 * np.std(estimates) / np.sqrt(200))
+    assert covered >= 180 > alone

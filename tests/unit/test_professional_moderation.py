@@ -11,9 +11,11 @@ import pandas as pd
 import pytest
 
 from pipelines.builds.evidence import suite_of
+from pipelines.defs.evidence.plots import plot_of
 from pipelines.evidence.communities import CLASSES
 from pipelines.evidence.literature import figures as printed
 from pipelines.evidence.professional_moderation import professional_moderation
+from pipelines.evidence.protocols import ModeratedGroups
 from pipelines.evidence.rows import PROFESSIONAL_MODERATION
 from pipelines.publication.disclosure import control
 from pipelines.quality.expectations import check
@@ -356,3 +358,23 @@ def test_everything_removed_leaves_no_median() -> None:
     assert found["closed_share", "24 h"].estimate == 1
     assert found["replied_share", "24 h"].estimate == 0
     assert found["unanswered_share", "24 h"].not_estimated_reason == "nobody was followed for so long"
+
+
+# --- Beside the rows --------------------------------------------------------------------------------------
+
+
+def test_the_picture_is_drawn_from_shown_rows_only() -> None:
+    rows = table(**community(3))
+    assert plot_of(PROFESSIONAL_MODERATION.name, rows).startswith("![plot](data:image/png;base64,")
+    hidden = rows.assign(suppressed=True)
+    assert plot_of(PROFESSIONAL_MODERATION.name, hidden) == "Nothing to draw yet."
+    for few in (rows[rows["estimate_name"] == "messages"], rows.assign(source_kind="literature")):
+        assert plot_of(PROFESSIONAL_MODERATION.name, few).startswith("![plot]")
+
+
+def test_nobody_draws_lots_for_moderation() -> None:
+    with pytest.raises(ValueError, match="nobody draws lots"):
+        ModeratedGroups(
+            study="s", system="professional_moderation", version="1", dated=START.date(), population="p",
+            design="randomised", reference_moderation="none",
+        )  # fmt: skip

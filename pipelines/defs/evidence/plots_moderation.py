@@ -41,7 +41,10 @@ def _replies(axes: Any, kinds: dict[str, pd.DataFrame]) -> None:
         told = replied.dropna(subset=["ci_low", "ci_high"])
         axes.fill_between(told["at"], told["ci_low"], told["ci_high"], alpha=0.2, color=colour)
         axes.plot(unanswered["at"], 1 - unanswered["estimate"], ":", linewidth=1, color=colour)
-    axes.set(xlabel="hours since the thread began", ylabel="share replied to", ylim=(0, 1), xscale="log")
+        # Without a point there is no scale.
+        if len(replied):
+            axes.set_xscale("log")
+    axes.set(xlabel="hours since the thread began", ylabel="share replied to", ylim=(0, 1))
     if kinds:
         axes.legend(fontsize=6, title="moderation; dotted: 1 − Kaplan–Meier", title_fontsize=6)
 
