@@ -334,10 +334,11 @@ def network(unit: Unit) -> Iterator[Figure]:
 
 def _central(unit: Unit) -> Estimate:
     """Members of several groups are not answered across them, so centralisation is of each group."""
-    sizes = unit.members.groupby("group_id").size().to_dict()
+    sizes = unit.members.groupby("group").size().to_dict()
+    rows: Iterator[Any] = unit.networks.itertuples()
     found = [
-        centralisation(int(each.max_in_degree), int(each.sum_in_degree), sizes.get(each.group_id, 0))
-        for each in networks_of(unit)
+        centralisation(int(each.max_in_degree), int(each.sum_in_degree), sizes.get(each.group, 0))
+        for each in rows
     ]
     if unit.groups == 1:
         return found[0] if found else centralisation(0, 0, unit.people)
@@ -346,11 +347,6 @@ def _central(unit: Unit) -> Estimate:
     reasons = {0: "in no group anybody replied to another", 1: "no interval: one group"}
     method = "mean over groups of Freeman's centralisation of in-degrees; t interval"
     return replace(told, method=method, reason=told.reason and reasons.get(len(values), told.reason))
-
-
-def networks_of(unit: Unit) -> list[Any]:
-    """Rows of its groups as named tuples."""
-    return list(unit.networks.itertuples())
 
 
 # --- What they share --------------------------------------------------------------------------------------

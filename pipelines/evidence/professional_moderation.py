@@ -57,7 +57,8 @@ def _frames(inputs: Inputs, study: str, tenant: str) -> Mapping[str, pd.DataFram
         name: each[(each["study"] == study) & (each["tenant_id"] == tenant)] for name, each in all_of.items()
     }
     for number, name in (("person", "participant_id"), ("group", "group_id")):
-        having = [each for each, frame in found.items() if name in frame.columns]
+        # A network is of a group, and of no person.
+        having = [each for each, rows in found.items() if name in rows.columns]
         codes = codes_of(np.concatenate([found[each][name].to_numpy(object) for each in having]))
         ends = np.cumsum([len(found[each]) for each in having])[:-1]
         for each, its in zip(having, np.split(codes, ends), strict=True):
