@@ -96,7 +96,8 @@ class Followed:
             )
         )
         variance = f**2 * a - 2 * f * b + c + d - 2 * f * e + 2 * h
-        return Incidence(self, np.minimum(f, 1.0), np.maximum(variance, 0.0))
+        # All is all, whatever the last bits of a sum say: no interval of 0 to 1.
+        return Incidence(self, np.where(f > 1 - _CLOSE, 1.0, f), np.maximum(variance, 0.0))
 
     def _of(self, cause: int) -> Integers:
         if cause > self.events.shape[1]:
