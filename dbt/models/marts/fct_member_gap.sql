@@ -13,7 +13,7 @@ with members as (
 ),
 
 events as (
-    select tenant_id, group_id, participant_id, kind, leave_reason, occurred_on, occurred_at
+    select tenant_id, group_id, participant_id, kind, leave_reason, occurred_at
     from {{ touched_participation(touched) }} as events
     where participant_id is not null and (kind in {{ activities }} or kind = 'member_left')
 ),
@@ -30,8 +30,8 @@ leavings as (
     group by tenant_id, group_id, participant_id
 ),
 
--- What lies within a day is no gap.
-active_days as (
+-- Within so many days from a fixed one on there is no gap: their first and last activity tell enough.
+active_months as (
     select
         events.tenant_id,
         events.group_id,
@@ -44,7 +44,11 @@ active_days as (
         and events.group_id = members.group_id
         and events.participant_id = members.participant_id
     where events.kind <> 'member_left' and events.occurred_at >= members.first_joined_at
-    group by events.tenant_id, events.group_id, events.participant_id, events.occurred_on
+    group by
+        events.tenant_id,
+        events.group_id,
+        events.participant_id,
+        floor(cast({{ seconds_of('events.occurred_at') }} as double) / {{ gap_seconds }})
 ),
 
 silences as (
@@ -60,8 +64,8 @@ silences as (
             lead(from_at) over (
                 partition by tenant_id, group_id, participant_id order by from_at
             ) as next_at
-        from active_days
-    ) as days
+        from active_months
+    ) as months
 ),
 
 -- The last silence has no end: whether it has become a gap hangs on how far the data reach.
