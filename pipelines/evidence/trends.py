@@ -34,6 +34,8 @@ SHORT = 200
 _ALPHAS = np.concatenate([[0.0], np.geomspace(1e-6, 1e2, 25)])
 """Where the likelihood of α is looked at first; what lies between the first two is taken as 0."""
 _MAX_STEPS, _CLOSE = 60, 1e-10
+_NOTHING = 1e-12
+"""Squared residuals that are rounding."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +56,7 @@ class Counts:
 class Interrupted:
     """Log rate ratios of a series. `level`: at the interruption, against the trend before it. `slope`: per
     unit of time before it; `slope_change`: what came on top. `before`, `after`: times with an exposure.
+    `fitted`: the rate at each time.
     """
 
     level: Estimate
@@ -64,6 +67,7 @@ class Interrupted:
     alpha: float | None = None
     dispersion: float | None = None
     autocorrelation: float | None = None
+    fitted: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -112,7 +116,8 @@ def interrupted_series(
     fit = fit_counts(y, design, e, family, lags=used)
     slope, level, change = (fit.linear.contrast(np.eye(design.shape[1])[j]) for j in (1, 2, 3))
     told = fit.alpha, fit.dispersion, fit.autocorrelation
-    return Interrupted(level, slope, change, *numbers, *told)
+    fitted = np.exp(design @ fit.linear.beta) if fit.linear.reason is None else ()
+    return Interrupted(level, slope, change, *numbers, *told, fitted=tuple(float(each) for each in fitted))
 
 
 def seasonal_change(
@@ -196,9 +201,10 @@ def fit_counts(
         outside(triangle, inner * n / (n - p)),
         method,
         freedom=n - p,
+        no_interval="no interval: every count is as fitted" if spread <= _NOTHING else None,
     )
     neighbours = float(_products(pearson, 1, labels).sum())
-    return Counts(linear, found.alpha, spread / (n - p), neighbours / spread if spread > 0 else None)
+    return Counts(linear, found.alpha, spread / (n - p), neighbours / spread if spread > _NOTHING else None)
 
 
 def benjamini_hochberg(p_values: Sequence[float | None]) -> list[float | None]:
