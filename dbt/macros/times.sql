@@ -1,4 +1,4 @@
-{# Times as whole seconds since 1970, and back: the engines have no common form. #}
+{# Times as whole seconds since 1970, and back, and days between dates: the engines have no common form. #}
 
 {# Seconds from 1970 to a timestamp with time zone, fractions cut off towards the past, as bigint. #}
 {% macro seconds_of(moment) -%}
@@ -24,4 +24,17 @@
 
 {% macro trino__moment_of(seconds) -%}
     cast(from_unixtime({{ seconds }}) as timestamp(6) with time zone)
+{%- endmacro %}
+
+{# How many days the date `one` is after the date `other`, as bigint. #}
+{% macro days_from(one, other) -%}
+    {{ return(adapter.dispatch('days_from')(one, other)) }}
+{%- endmacro %}
+
+{% macro duckdb__days_from(one, other) -%}
+    cast({{ one }} - {{ other }} as bigint)
+{%- endmacro %}
+
+{% macro trino__days_from(one, other) -%}
+    date_diff('day', {{ other }}, {{ one }})
 {%- endmacro %}

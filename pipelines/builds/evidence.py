@@ -17,6 +17,7 @@ from pipelines.builds.door import Door
 from pipelines.builds.one import building
 from pipelines.builds.unchanged import fingerprints, only
 from pipelines.evidence.carers_controlled import carers_controlled
+from pipelines.evidence.covid_change import covid_change
 from pipelines.evidence.group_engagement import group_engagement
 from pipelines.evidence.group_peer_support_meta import group_peer_support_meta
 from pipelines.evidence.inputs import Inputs, read_inputs
@@ -26,6 +27,7 @@ from pipelines.evidence.professional_moderation import professional_moderation
 from pipelines.evidence.protocols import studies_of
 from pipelines.evidence.rows import (
     CARERS_CONTROLLED,
+    COVID_CHANGE,
     GROUP_ENGAGEMENT,
     GROUP_PEER_SUPPORT_META,
     MUTUAL_HELP,
@@ -61,6 +63,7 @@ BUILDERS: Mapping[str, Callable[[Inputs], pd.DataFrame]] = {
     GROUP_PEER_SUPPORT_META.name: group_peer_support_meta,
     CARERS_CONTROLLED.name: carers_controlled,
     PROFESSIONAL_MODERATION.name: professional_moderation,
+    COVID_CHANGE.name: covid_change,
 }
 
 

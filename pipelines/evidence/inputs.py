@@ -17,6 +17,7 @@ from pipelines.evidence import moderation_statements
 from pipelines.evidence.protocols import studies_of_people
 from pipelines.evidence.rows import (
     CARERS_CONTROLLED,
+    COVID_CHANGE,
     GROUP_ENGAGEMENT,
     GROUP_PEER_SUPPORT_META,
     MUTUAL_HELP,
@@ -46,6 +47,9 @@ class Inputs:
     By protocol of groups: `moderated_units`: all of a partner's groups, those of one kind of moderation, or
     one group. `moderated_members`: group and consenting person. `moderated_threads`: thread that such a
     person started. `moderated_networks`: group in which such people replied to each other.
+
+    `feature_trends`, `feature_authors`: study of what is written, community, year and feature;
+    `feature_series`: the same, and step of days.
     """
 
     groups: pd.DataFrame
@@ -66,6 +70,9 @@ class Inputs:
     moderated_members: pd.DataFrame
     moderated_threads: pd.DataFrame
     moderated_networks: pd.DataFrame
+    feature_trends: pd.DataFrame
+    feature_series: pd.DataFrame
+    feature_authors: pd.DataFrame
 
 
 def read_inputs(lake: duckdb.DuckDBPyConnection) -> Inputs:
@@ -80,6 +87,7 @@ def _read(lake: duckdb.DuckDBPyConnection, statement: str) -> pd.DataFrame:
 
 
 _SCALE = "instrument, instrument_version, scale"
+_FEATURE = "tenant_id, study_code, group_id, window_year, feature"
 
 _STATEMENTS = {
     "groups": "SELECT * FROM marts.fct_group_engagement ORDER BY tenant_id, group_id",
@@ -172,6 +180,9 @@ _STATEMENTS = {
         ORDER BY tenant_id, study_code, arm, cost_currency, participant_id
     """,
     **moderation_statements.STATEMENTS,
+    "feature_trends": f"SELECT * FROM marts.fct_feature_trend ORDER BY {_FEATURE}",  # noqa: S608
+    "feature_series": f"SELECT * FROM marts.fct_feature_series ORDER BY {_FEATURE}, step_days, step",  # noqa: S608
+    "feature_authors": f"SELECT * FROM marts.fct_feature_authors ORDER BY {_FEATURE}",  # noqa: S608
 }
 """By frame. `?`: codes of the studies that protocols ask of."""
 
@@ -194,6 +205,7 @@ USES: Mapping[str, tuple[str, ...]] = {
     GROUP_PEER_SUPPORT_META.name: ("studies", "covariates", "reports"),
     CARERS_CONTROLLED.name: _ARMS,
     PROFESSIONAL_MODERATION.name: (*moderation_statements.STATEMENTS,),
+    COVID_CHANGE.name: ("feature_trends", "feature_series", "feature_authors"),
 }
 """Frames that each published table is computed from. Its builder is given no others."""
 

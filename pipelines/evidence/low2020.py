@@ -3,8 +3,9 @@
 For each community and feature: observed days two by two, the mean over posts in each bin, z-scores of these
 means, their least-squares line over the number of the bin. The value is slope × r²; those whose slope is not
 significant after Benjamini and Hochberg, over all features of all communities, are dropped. It is in standard
-deviations per bin and at most √(12/(m² − 1)) for m bins, so it compares series of one length only. `TRENDS`
-is the same in SQL; this module is what it is checked against. Features come from partners; words never do.
+deviations per bin and at most √(12/(m² − 1)) for m bins, so it compares series of one length only. The
+mart `fct_feature_trend` is the same in SQL, up to what needs a distribution: p and what follows from it.
+`trend` is what it is checked against. Features come from partners; words never do.
 
 Source: Low, Rumker, Talkar, Torous, Cecchi & Ghosh 2020, J Med Internet Res 22(10):e22635, and the authors'
 notebook, where the z-scores are.
@@ -45,37 +46,6 @@ EMOTIONAL: Mapping[str, int] = {
     "anxiety": 1, "death": 1, "negations": 1, "negative_emotion": 1, "sadness": 1,
 }  # fmt: skip
 """The features of negative semantic change, with the sign that makes more of each worse."""
-
-TRENDS = f"""
-with dated as (
-    select
-        community, feature, value,
-        (dense_rank() over (partition by community order by posted_on) - 1) // {DAYS_PER_BIN} as bin
-    from posts
-),
-binned as (
-    select community, feature, bin, avg(value) as mean
-    from dated
-    where value is not null
-    group by community, feature, bin
-),
-described as (
-    select
-        community, feature, count(*) as bins,
-        stddev_pop(mean) as sd, max(abs(mean)) as largest,
-        regr_slope(mean, bin) as slope, regr_r2(mean, bin) as r2
-    from binned
-    group by community, feature
-)
-select
-    community, feature, bins,
-    case when bins >= {MIN_BINS} and sd > 1e-12 * largest then slope / sd end as slope,
-    case when bins >= {MIN_BINS} and sd > 1e-12 * largest then r2 end as r2,
-    case when bins >= {MIN_BINS} and sd > 1e-12 * largest then slope / sd * r2 end as value
-from described
-order by community, feature
-"""  # noqa: S608  # of constants
-"""DuckDB's. `posts`: community, posted_on, feature, value; one row per post and feature, counts divided."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +105,22 @@ def trend(bins: npt.ArrayLike, values: npt.ArrayLike) -> Trend:
     return Trend(m, slope, r2, slope * r2, slope_p(r2, m))
 
 
+def told(bins: int, slope: float | None, r2: float | None, values: int) -> Trend:
+    """A trend as the mart has it: of so many bins, in which `values` posts have one."""
+    if slope is not None and r2 is not None:
+        # Rounding may put r² beyond 1.
+        r2 = min(1.0, r2)
+        return Trend(bins, slope, r2, slope * r2, slope_p(r2, bins))
+    return Trend(bins, None, None, None, None, reason=_why_no_trend(bins, values))
+
+
+def _why_no_trend(bins: int, values: int) -> str:
+    if values == 0:
+        return "no post has words to divide by"
+    few = f"fewer than {MIN_BINS} bins of {DAYS_PER_BIN} days"
+    return few if bins < MIN_BINS else "the feature does not vary"
+
+
 def slope_p(r2: float, bins: int) -> float:
     """Two-sided p of a slope, from r² and so many bins: t = √(r²(m − 2)/(1 − r²)) with m − 2."""
     from scipy.special import stdtr
@@ -165,7 +151,7 @@ def change(trends: Mapping[str, Trend]) -> Change:
     return Change(
         len(known),
         len(kept),
-        sum(abs(value) for value in kept.values()),
+        float(sum(abs(value) for value in kept.values())),
         float(negative) if is_told else None,
         None if is_told else "no emotional feature has a trend",
     )

@@ -10,15 +10,17 @@ from collections.abc import Sequence
 from datetime import date
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, Literal, NamedTuple, Self, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from pipelines.evidence.estimates import CI_LEVEL
 from pipelines.evidence.gee import Correction
+from pipelines.evidence.low2020 import UNDIVIDED
 from pipelines.evidence.mixed import Likelihood
 from pipelines.evidence.pooling import Conventions
+from pipelines.evidence.trends import Family
 
 FOLDER = Path(__file__).parent / "protocols"
 
@@ -155,7 +157,7 @@ class Study(_Part):
     estimand: str | None = None
     """What exactly is estimated. None: it describes."""
     period: Period = Period()
-    """Of answers to questionnaires, for a study of people; of what they did, for one of groups."""
+    """Of answers to questionnaires, for a study of people; of what they did, or wrote, for one of groups."""
 
     def is_post_hoc(self, first_data: date | None) -> bool:
         """Whether the protocol is younger than its first datum. Without data it is not."""
@@ -331,11 +333,88 @@ class ModeratedGroups(Study):
         return self
 
 
+class Interruption(_Part):
+    """What may have changed what is written: an event, and the first day (UTC) that counts as after it."""
+
+    first: date
+    event: str
+
+
+class TextChange(Study):
+    """Of what is written in all groups of a partner whose posts are measured with one dictionary."""
+
+    system: Literal["covid_change"]
+    dictionary: str
+    interruption: Interruption
+    earlier_years: tuple[int, ...] = ()
+    """Years in which the same period, and the same day of the interruption, are looked at for comparison."""
+    min_authors: int = Field(default=100, ge=1)
+    """Consenting authors of the period whom a community needs to be looked at."""
+    step: Literal["day", "week"] = "day"
+    """Of the series of posts and authors."""
+    family: Family = "Poisson"
+    harmonics: int = Field(default=0, ge=0)
+    """Waves of a year in the series, which has to be a year long for that."""
+    topics: tuple[str, ...] = ()
+    """Features that a post is about if they are above 0."""
+    undivided: tuple[str, ...] = tuple(sorted(UNDIVIDED))
+    """Features that are no counts of words, and so are not divided by `n_words`."""
+
+    @model_validator(mode="after")
+    def _has_a_window_with_an_interruption_in_it(self) -> Self:
+        first, last = self.period.first, self.period.last
+        if first is None or last is None:
+            raise ValueError("period: needs a first and a last day")
+        if not first < self.interruption.first <= last:
+            raise ValueError("interruption: not inside of the period")
+        if "n_posts" in self.topics:
+            raise ValueError("topics: n_posts is the number of posts, and no feature of one")
+        days = [each.first for each in self.windows]
+        if len({*days}) < len(days) or max(days) != first:
+            raise ValueError("earlier_years: each once, and before the period's")
+        if self.earlier_years and (last - first).days > 364:
+            raise ValueError("earlier_years: a period of more than a year would meet itself")
+        return self
+
+    @property
+    def windows(self) -> tuple[Window, ...]:
+        """The period, and the same days of earlier years."""
+        first, last = self.period.first, self.period.last
+        assert first is not None and last is not None  # noqa: S101  # the validator has looked
+        days = (first, last, self.interruption.first)
+        years = (first.year, *self.earlier_years)
+        return tuple(Window(*(_moved(day, year - first.year) for day in days)) for year in years)
+
+    @property
+    def step_days(self) -> int:
+        return {"day": 1, "week": 7}[self.step]
+
+
+class Window(NamedTuple):
+    """From the first to the last day, both included; `interrupted_on` is the first day after."""
+
+    first: date
+    last: date
+    interrupted_on: date
+
+    @property
+    def year(self) -> int:
+        return self.first.year
+
+
+def _moved(day: date, years: int) -> date:
+    """The same day of another year; 28 February for the 29th where there is none."""
+    try:
+        return day.replace(year=day.year + years)
+    except ValueError:
+        return day.replace(year=day.year + years, day=28)
+
+
 Protocol = Annotated[
-    Engagement | Comparison | MutualHelp | Pooling | YouthOnline | ModeratedGroups,
+    Engagement | Comparison | MutualHelp | Pooling | YouthOnline | ModeratedGroups | TextChange,
     Field(discriminator="system"),
 ]
-Kind = TypeVar("Kind", Engagement, Comparison, MutualHelp, Pooling, YouthOnline, ModeratedGroups)
+Kind = TypeVar("Kind", Engagement, Comparison, MutualHelp, Pooling, YouthOnline, ModeratedGroups, TextChange)
 _PROTOCOL: TypeAdapter[Protocol] = TypeAdapter(Protocol)
 
 

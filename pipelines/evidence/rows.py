@@ -180,6 +180,24 @@ PROFESSIONAL_MODERATION = Table(
     key=("tenant", "study", "group_id", "moderation", "reference_moderation", "estimate_name", "part"),
 )
 
+COVID_CHANGE = Table(
+    name="covid_change",
+    description="Change of what is written in communities: over a period, against other years, at an event.",
+    columns=(
+        *HEAD,
+        Column("group_id", "text", "Pseudonym of the community. NULL: of all of a partner, or as printed."),
+        Column("part", "text", "Which year, side of the interruption, week or, as printed, community."),
+        *ESTIMATE,
+        Column(
+            "p_adjusted",
+            _NUMBER,
+            "p of a slope, by Benjamini and Hochberg among all of its year. NULL: no slope.",
+        ),
+        *TAIL,
+    ),
+    key=("tenant", "study", "group_id", "outcome", "estimate_name", "part"),
+)
+
 TABLES = {
     table.name: table
     for table in (
@@ -189,6 +207,7 @@ TABLES = {
         GROUP_PEER_SUPPORT_META,
         CARERS_CONTROLLED,
         PROFESSIONAL_MODERATION,
+        COVID_CHANGE,
     )
 }
 """The published tables by name."""

@@ -43,6 +43,7 @@ TAKEN_OUT = (
     "anytime_high",
     "looks",
     "period",
+    "p_adjusted",
 )
 """What a suppressed row does not tell."""
 

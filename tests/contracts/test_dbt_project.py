@@ -51,7 +51,7 @@ def sql_of(path: Path) -> str:
     return re.sub(r"--[^\n]*", " ", text).lower()
 
 
-DISPATCHED = ("items.sql", "times.sql")
+DISPATCHED = ("items.sql", "regressions.sql", "times.sql")
 """Files of macros that have a form for each engine."""
 
 

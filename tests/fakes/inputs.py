@@ -33,6 +33,13 @@ COLUMNS = {
     "reply_hours moderator_hours closed_hours",
     "moderated_networks": "study tenant_id moderation group_id count_dyads count_mutual max_in_degree "
     "sum_in_degree",
+    "feature_trends": "tenant_id study_code group_id window_year feature data_class count_authors "
+    "count_authors_with_value count_bins slope r_squared slope_times_r_squared",
+    "feature_series": "tenant_id study_code group_id window_year feature step_days step data_class "
+    "count_authors count_authors_about count_posts count_posts_about",
+    "feature_authors": "tenant_id study_code group_id window_year feature data_class first_posted_on "
+    "last_posted_on count_authors count_excluded count_before count_after count_both count_about_before "
+    "count_about_after count_both_about_before count_both_about_after count_both_about_both",
 }
 
 

@@ -6,6 +6,7 @@ dbt alone, on a lake of its own; the stack lends its PostgreSQL server. Slices p
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import subprocess
@@ -13,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from typing import Any
 
 import pytest
@@ -41,6 +43,7 @@ pytestmark = pytest.mark.stack
 START = datetime(2024, 1, 1, tzinfo=UTC)
 TENANTS = {"north": DATA_CLASS_LIVE, "south": DATA_CLASS_SYNTHETIC}
 RAW_TABLES = ("participation_events", "outcome_events", "group_events", "study_events")
+STUDIES = json.dumps([json.loads(project.text_studies())[0] | {"min_authors": 2}])
 UNTOUCHED = "group-of-nobody-new"
 WRONG = 999
 Event = tuple[str, str, Any]
@@ -186,12 +189,50 @@ class Community:
         )  # fmt: skip
 
 
+class Writers(Community):
+    """The same people, who write posts that are measured."""
+
+    def _new(self) -> Event:
+        return self.rng.choice([*TENANTS]), "participation_events", self._written()
+
+    def _name(self) -> str:
+        return f"written-{super()._name()}"
+
+    def _written(self) -> Message:
+        """Of a post in a window of `synthetic-covid`, this year's or an earlier: itself, or its numbers."""
+        act = f"post-{self.rng.randrange(60)}"
+        at = datetime(self.rng.choice([2020, 2020, 2019]), 1, 1, tzinfo=UTC) + timedelta(
+            hours=self.rng.randrange(115 * 24)
+        )
+        # Means of these are the same in whatever order they are added up.
+        features = {"n_words": 2.0 ** self.rng.randrange(3, 6), "home": float(self.rng.randrange(2))}
+        kinds: list[dict[str, Any]] = [
+            {"thread_started": {"thread_ref": act, "act_ref": act}},
+            *2
+            * [
+                {
+                    "text_features_measured": {
+                        "act_ref": act,
+                        "dictionary": "low-2020",
+                        "features": [{"code": code, "value": value} for code, value in features.items()],
+                    }
+                }
+            ],
+        ]
+        return participation(
+            self._name(), at=at, group=f"group-{self.rng.randrange(6)}", participant=self._person(),
+            **self.rng.choice(kinds),
+        )  # fmt: skip
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _own_lake(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CIRCLES_POSTGRES_DATABASE_LAKE", "updates_test_lake")
         patch.setenv("CIRCLES_POSTGRES_DATABASE_PUBLISHED", "updates_test_published")
         patch.setenv("CIRCLES_LAKE_DATA_PATH", str(tmp_path_factory.mktemp("lake")))
+        # Eight people are enough of a community.
+        patch.setattr(project, "text_studies", lambda: STUDIES)
         provision()
         project.prepare()
         yield
@@ -266,14 +307,14 @@ def _lake(statement: str) -> list[tuple[Any, ...]]:
 @pytest.fixture(scope="module")
 def updated() -> Marts:
     """Marts after a first build, an update that was broken off before its end, and another."""
-    community = Community(seed=20261128)
-    _land(community.events(600))
+    community, writers = Community(seed=20261128), Writers(seed=20261130)
+    _land(chain(community.events(600), writers.events(150)))
     joined = participation("quiet", at=START, group=UNTOUCHED, participant="quiet", member_joined={})
     _land(iter([("north", "participation_events", joined)]))
     _build()
-    _land(community.events(40))
+    _land(chain(community.events(40), writers.events(15)))
     _build("--exclude", "fct_build", "fct_group_membership+")
-    _land(community.events(40))
+    _land(chain(community.events(40), writers.events(15)))
     _build()
     return _marts()
 

@@ -324,6 +324,13 @@ def _land_answers(raw: RawLake) -> None:
         ),
     ]
     raw.land("participation_events", talked, tenant="scored", data_class=DATA_CLASS_SYNTHETIC)
+    raw.land("participation_events", [*_measured()], tenant="scored", data_class=DATA_CLASS_SYNTHETIC)
+    agreed = [consent(f"writer-{number}", START) for number in range(WRITERS)]
+    raw.land("outcome_events", agreed, tenant="scored", data_class=DATA_CLASS_SYNTHETIC)
+
+
+WRITERS = 100
+"""As many authors as the protocol of `covid_change` asks of a community."""
 
 
 def _started(act: str) -> dict[str, Any]:
@@ -332,6 +339,21 @@ def _started(act: str) -> dict[str, Any]:
 
 def _replied(act: str, to: str) -> dict[str, Any]:
     return {"reply_posted": {"thread_ref": "thread", "act_ref": act, "in_reply_to_act_ref": to}}
+
+
+def _measured() -> Iterator[ParticipationEvent]:
+    """Posts in the window of a study of what is written, measured with its dictionary."""
+    for number in range(WRITERS):
+        act, at = f"act-{number}", datetime(2020, 1, 5, tzinfo=UTC) + timedelta(days=number)
+        features = [{"code": "n_words", "value": 100}, {"code": "home", "value": number % 2}]
+        kinds: list[dict[str, Any]] = [
+            {"thread_started": {"thread_ref": act, "act_ref": act}},
+            {"text_features_measured": {"act_ref": act, "dictionary": "low-2020", "features": features}},
+        ]
+        for place, kind in enumerate(kinds):
+            yield participation(
+                "measured", number, place, at=at, group="writers", participant=f"writer-{number}", **kind
+            )
 
 
 def _land_clinic(raw: RawLake, tenant: str, people: int, without_consent: int) -> None:

@@ -1,12 +1,12 @@
-"""Trends against independent code, some 200 random series each, from seeds: statsmodels, scipy, DuckDB."""
+"""Trends against independent code, some 200 random series each, from seeds: statsmodels, scipy, dbt's SQL."""
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator
 from typing import Any
 
-import duckdb
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -16,7 +16,7 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from pipelines.evidence.estimates import Estimate
-from pipelines.evidence.low2020 import TRENDS, Trend, adjusted, bins_of, slope_p, trend
+from pipelines.evidence.low2020 import Trend, adjusted, bins_of, told, trend
 from pipelines.evidence.trends import (
     Interrupted,
     benjamini_hochberg,
@@ -25,6 +25,7 @@ from pipelines.evidence.trends import (
     lags_of,
     seasonal_change,
 )
+from tests.fakes.measured_posts import FIRST, each_by_another, marts_of, text_change
 
 Floats = npt.NDArray[np.float64]
 Series = tuple[Floats, Floats, Floats, Floats, int]
@@ -190,33 +191,25 @@ def test_benjamini_and_hochberg_equals_scipy_and_statsmodels() -> None:
 # --- Low et al. 2020 --------------------------------------------------------------------------------------
 
 
+FEATURES = tuple(f"f{number:02}" for number in range(30))
+PROTOCOL = text_change(undivided=FEATURES)
+
+
 def random_posts() -> pd.DataFrame:
     """Posts of 12 communities with 30 features; of some days nobody writes, of some posts a feature lacks."""
     chance = np.random.default_rng(47)
-    rows = []
+    found = []
     for community in range(12):
         days = chance.choice(np.arange(111), int(chance.integers(5, 111)), replace=False)
         on = np.sort(chance.choice(days, int(chance.integers(len(days), 400))))
-        for feature in range(30):
-            value = (
-                chance.normal(feature, 1 + feature)
-                + chance.normal(0, 0.02) * on
-                + chance.normal(size=len(on))
-            )
-            value = np.full(len(on), 3.0) if feature == 7 else value
-            value = np.where(chance.random(len(on)) < (0.3 if feature == 8 else 0), np.nan, value)
-            dates = np.datetime64("2020-01-01") + on
-            rows.append(
-                pd.DataFrame(
-                    {
-                        "community": f"c{community:02}",
-                        "posted_on": dates,
-                        "feature": f"f{feature:02}",
-                        "value": value,
-                    }
-                )
-            )
-    return pd.concat(rows, ignore_index=True)
+        posts = pd.DataFrame({"group_id": f"c{community:02}", "posted_on": FIRST + on})
+        for number, feature in enumerate(FEATURES):
+            drift, noise = chance.normal(0, 0.02) * on, chance.normal(size=len(on))
+            value = chance.normal(number, 1 + number) + drift + noise
+            value = np.full(len(on), 3.0) if number == 7 else value
+            posts[feature] = np.where(chance.random(len(on)) < (0.3 if number == 8 else 0), np.nan, value)
+        found.append(posts)
+    return each_by_another(pd.concat(found, ignore_index=True))
 
 
 @pytest.fixture(scope="module")
@@ -226,11 +219,10 @@ def posts() -> pd.DataFrame:
 
 def in_python(posts: pd.DataFrame) -> dict[tuple[str, str], Trend]:
     found = {}
-    for community, of_it in posts.groupby("community"):
-        observed = of_it["posted_on"].unique()
-        for feature, each in of_it.groupby("feature"):
-            bins = bins_of(each["posted_on"].to_numpy(), observed)
-            found[str(community), str(feature)] = trend(bins, each["value"].to_numpy())
+    for community, of_it in posts.groupby("group_id"):
+        bins = bins_of(of_it["posted_on"].to_numpy(), of_it["posted_on"].unique())
+        for feature in FEATURES:
+            found[str(community), feature] = trend(bins, of_it[feature].to_numpy())
     return found
 
 
@@ -238,13 +230,13 @@ def test_lows_measure_equals_scipys_regression_of_z_scores(posts: pd.DataFrame) 
     """As the authors' notebook: unique days two by two, means over posts, z-scores, regression."""
     found = in_python(posts)
     compared = 0
-    for community, of_it in posts.groupby("community"):
+    for community, of_it in posts.groupby("group_id"):
         days = np.unique(of_it["posted_on"])
         pairs = [days[i : i + 2] for i in range(0, len(days), 2)]
-        for feature, each in of_it.dropna(subset="value").groupby("feature"):
-            means = [each["value"][each["posted_on"].isin(pair)].mean() for pair in pairs]
+        for feature in FEATURES:
+            means = [of_it[feature][of_it["posted_on"].isin(pair)].mean() for pair in pairs]
             there = np.flatnonzero(np.isfinite(means))
-            ours = found[str(community), str(feature)]
+            ours = found[str(community), feature]
             assert ours.bins == len(there)
             if feature == "f07":
                 assert ours.reason == "the feature does not vary"
@@ -258,25 +250,45 @@ def test_lows_measure_equals_scipys_regression_of_z_scores(posts: pd.DataFrame) 
     assert compared >= 200
 
 
-def test_sql_says_the_same_of_every_feature_of_every_community(posts: pd.DataFrame) -> None:
-    """And scipy of what SQL has binned: slope, r², and p from these two."""
-    with duckdb.connect() as connection:
-        connection.register("all_posts", posts)
-        connection.execute(
-            "create view posts as select * replace (nullif(value, 'nan') as value) from all_posts"
-        )
-        rows = connection.execute(TRENDS).fetchall()
+@pytest.fixture(scope="module")
+def mart(posts: pd.DataFrame) -> pd.DataFrame:
+    """By dbt's own SQL, from events on."""
+    return marts_of(posts, PROTOCOL).feature_trends
+
+
+def test_the_mart_says_the_same_of_every_feature_of_every_community(
+    posts: pd.DataFrame, mart: pd.DataFrame
+) -> None:
+    rows: list[Any] = [*mart.itertuples()]
     found = in_python(posts)
-    assert {(community, feature) for community, feature, *_ in rows} == set(found)
-    assert len(rows) == 360
-    for community, feature, bins, slope, r2, value in rows:
-        ours = found[community, feature]
-        assert bins == ours.bins
+    asked = [row for row in rows if row.feature != "n_posts"]
+    assert {(row.group_id, row.feature) for row in asked} == set(found)
+    assert len(rows) == 12 * 31 and len(asked) == 360
+    for row in asked:
+        ours = found[row.group_id, row.feature]
+        slope, r2, value = (
+            None if math.isnan(each) else each
+            for each in (row.slope, row.r_squared, row.slope_times_r_squared)
+        )
+        theirs = told(row.count_bins, slope, r2, row.count_authors_with_value)
+        assert (theirs.bins, theirs.reason) == (ours.bins, ours.reason)
         if ours.value is None:
-            assert (slope, r2, value) == (None, None, None)
+            assert (slope, r2, value, theirs.p) == (None, None, None, None)
             continue
         assert (slope, r2, value) == pytest.approx((ours.slope, ours.r2, ours.value), rel=1e-8, abs=1e-12)
-        assert slope_p(r2, bins) == pytest.approx(ours.p, rel=1e-6, abs=1e-12)
+        assert theirs.value == pytest.approx(ours.value, rel=1e-8, abs=1e-12)
+        assert theirs.p == pytest.approx(ours.p, rel=1e-6, abs=1e-12)
+
+
+def test_how_many_posts_a_bin_has_is_a_feature_as_well(posts: pd.DataFrame, mart: pd.DataFrame) -> None:
+    rows: list[Any] = [*mart[mart["feature"] == "n_posts"].itertuples()]
+    for row in rows:
+        days = posts["posted_on"][posts["group_id"] == row.group_id].to_numpy()
+        numbers = np.bincount(bins_of(days, np.unique(days)))
+        theirs: Any = stats.linregress(np.arange(len(numbers)), stats.zscore(numbers))
+        assert row.slope_times_r_squared == pytest.approx(
+            theirs.slope * theirs.rvalue**2, rel=1e-8, abs=1e-12
+        )
 
 
 def test_adjusted_trends_have_scipys_false_discovery_control(posts: pd.DataFrame) -> None:

@@ -70,6 +70,20 @@ GOOD: dict[str, dict[str, Any]] = {
         "group_id": "g", "thread_id": "d", "starter_participant_id": "p", "started_at": "2026-01-01",
         "has_research_consent": False,
     },
+    "fct_feature_authors": {
+        "study_code": "s", "group_id": "g", "window_year": 2020, "feature": "home", "count_authors": 5,
+        "count_before": 4, "count_after": 3, "count_both": 2, "count_about_before": 2,
+        "first_posted_on": "2020-01-01", "last_posted_on": "2020-04-20",
+    },
+    "fct_feature_series": {
+        "study_code": "s", "group_id": "g", "window_year": 2020, "feature": "home", "step_days": 7,
+        "step": -1, "count_authors": 3, "count_posts": 4,
+    },
+    "fct_feature_trend": {
+        "study_code": "s", "group_id": "g", "window_year": 2020, "feature": "home", "count_authors": 9,
+        "count_authors_with_value": 8, "count_bins": 4, "slope": -0.5, "r_squared": 0.5,
+        "slope_times_r_squared": -0.25,
+    },
 }  # fmt: skip
 """A row of each mart that breaks no rule; counts that it does not name are 0."""
 
@@ -119,6 +133,13 @@ BROKEN: list[tuple[str, str, dict[str, Any]]] = [
     ("fct_thread", "parts_fit_their_wholes", {"first_reply_at": "2026-01-02"}),
     ("fct_thread", "consent_is_that_of_the_starter", {"has_research_consent": True}),
     ("fct_study_report", "standard_errors_are_positive", {"mean": 1.0, "sd": -1.0}),
+    ("fct_feature_authors", "parts_fit_their_wholes", {"count_both_about_before": 3}),
+    ("fct_feature_authors", "parts_fit_their_wholes", {"count_before": 6}),
+    ("fct_feature_authors", "times_are_in_order", {"last_posted_on": "2019-12-31"}),
+    ("fct_feature_series", "parts_fit_their_wholes", {"count_posts_about": 5}),
+    ("fct_feature_series", "a_step_has_days", {"step_days": 0}),
+    ("fct_feature_trend", "parts_fit_their_wholes", {"slope": None}),
+    ("fct_feature_trend", "r_squared_is_a_share", {"r_squared": 1.5}),
 ]  # fmt: skip
 """A mart, the only rule that such a row of it breaks, and how the row differs from a good one."""
 

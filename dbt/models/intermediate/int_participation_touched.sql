@@ -28,6 +28,8 @@ select
     events.in_reply_to_act_id,
     events.moderation_action,
     events.leave_reason,
+    events.text_features_dictionary,
+    events.text_features,
     events.retracted_event_id,
     events.landed_seq,
     events.topic_id,

@@ -28,6 +28,9 @@
 -- depends_on: {{ ref('fct_study_change_criterion') }}
 -- depends_on: {{ ref('fct_study_report') }}
 -- depends_on: {{ ref('fct_thread') }}
+-- depends_on: {{ ref('fct_feature_authors') }}
+-- depends_on: {{ ref('fct_feature_series') }}
+-- depends_on: {{ ref('fct_feature_trend') }}
 -- depends_on: {{ ref('stg_failures__failed_events') }}
 select
     staging_table,

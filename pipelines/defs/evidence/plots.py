@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from pipelines.defs.evidence import plots_covid_change
 from pipelines.defs.evidence.plots_moderation import draw_moderation
 from pipelines.defs.plots import markdown
 
@@ -153,5 +154,6 @@ _PLOTS: dict[str, tuple[Callable[..., None], int]] = {
     "group_peer_support_meta": (_forest_and_funnel, 2),
     "carers_controlled": (_waves, 2),
     "professional_moderation": (draw_moderation, 4),
+    "covid_change": (plots_covid_change.draw, 2),
 }
 """How each table is drawn, and in how many panels."""

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pipelines.evidence.protocols import periods
+from pipelines.evidence.protocols import TextChange, periods, protocols
 from services.runtime.instruments import Scale, instruments
 from services.runtime.lake import install_extensions, spill_root
 from services.runtime.settings import LakeSettings, PostgresSettings, home
@@ -47,6 +47,7 @@ def environment() -> dict[str, str]:
         "CIRCLES_DBT_DEFINITION": definition(),
         "CIRCLES_DBT_INSTRUMENTS": registry(),
         "CIRCLES_DBT_PERIODS": study_periods(),
+        "CIRCLES_DBT_TEXT_STUDIES": text_studies(),
         "DBT_PROFILES_DIR": str(PROJECT),
         "DBT_TARGET_PATH": str(target()),
         "DBT_LOG_PATH": str(target() / "logs"),
@@ -55,8 +56,9 @@ def environment() -> dict[str, str]:
 
 
 def definition() -> str:
-    """Of models, macros, instruments, periods. Marts that were built from another one are computed anew."""
-    digest = hashlib.sha256((registry() + study_periods()).encode())
+    """Of models, macros, instruments, protocols as far as marts know them. Marts that were built from another
+    one are computed anew."""
+    digest = hashlib.sha256((registry() + study_periods() + text_studies()).encode())
     for path in sorted(path for folder in ("models", "macros") for path in (PROJECT / folder).rglob("*.sql")):
         digest.update(path.relative_to(PROJECT).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
@@ -78,6 +80,34 @@ def registry() -> str:
 def study_periods() -> str:
     """Of protocols, as JSON: which answers of a study count."""
     return json.dumps([[study, *each.model_dump(mode="json").values()] for study, each in periods().items()])
+
+
+def text_studies() -> str:
+    """Of protocols, as JSON: windows, dictionary, and what is asked of its features."""
+    return json.dumps([text_study(each) for each in protocols(TextChange)])
+
+
+def text_study(protocol: TextChange) -> dict[str, Any]:
+    """One of them. Weeks are counted whatever its step: they are what is shown of a series."""
+    windows = [
+        {
+            "year": each.year,
+            "first_day": each.first.isoformat(),
+            "last_day": each.last.isoformat(),
+            "interrupted_on": each.interrupted_on.isoformat(),
+        }
+        for each in protocol.windows
+    ]
+    return {
+        "study": protocol.study,
+        "dictionary": protocol.dictionary,
+        "windows": windows,
+        "main_year": protocol.windows[0].year,
+        "min_authors": protocol.min_authors,
+        "topics": protocol.topics,
+        "undivided": protocol.undivided,
+        "steps": sorted({protocol.step_days, 7}),
+    }
 
 
 def _scale(named: tuple[str, Scale, tuple[int, ...]]) -> dict[str, Any]:

@@ -471,6 +471,50 @@ MARTS: Mapping[str, Mart] = {
             ),
             figures={"share answered": "avg(CAST(first_reply_at IS NOT NULL AS INTEGER))"},
         ),
+        # The study is a protocol's: no partner registers it.
+        mart(
+            "fct_feature_authors",
+            _fits(
+                "count_before <= count_authors",
+                "count_after <= count_authors",
+                "count_both <= count_before",
+                "count_both <= count_after",
+                "count_about_before <= count_before",
+                "count_about_after <= count_after",
+                "count_both_about_before <= count_both",
+                "count_both_about_before <= count_about_before",
+                "count_both_about_after <= count_both",
+                "count_both_about_after <= count_about_after",
+                "count_both_about_both <= count_both_about_before",
+                "count_both_about_both <= count_both_about_after",
+            ),
+            _in_order("first_posted_on <= last_posted_on"),
+            parents=(GROUP,),
+        ),
+        mart(
+            "fct_feature_series",
+            _fits(
+                "count_authors <= count_posts",
+                "count_authors_about <= count_authors",
+                "count_authors_about <= count_posts_about",
+                "count_posts_about <= count_posts",
+            ),
+            _holds("a_step_has_days", "step_days > 0"),
+            parents=(GROUP,),
+        ),
+        mart(
+            "fct_feature_trend",
+            _fits(
+                "count_authors_with_value <= count_authors",
+                "count_bins <= count_authors_with_value",
+                "(slope IS NULL) = (r_squared IS NULL)",
+                "(slope IS NULL) = (slope_times_r_squared IS NULL)",
+                "slope IS NULL OR count_bins >= 3",
+            ),
+            # Rounding may put it beyond 1.
+            _holds("r_squared_is_a_share", "r_squared BETWEEN 0 AND 1.000000001"),
+            parents=(GROUP,),
+        ),
     )
 }
 """By name."""

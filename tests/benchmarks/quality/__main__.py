@@ -51,6 +51,10 @@ VALUES = {
     "standard_error": "NULL",
     "count_active_days": "1",
     "occurred_on": "DATE '2026-01-01'",
+    "step_days": "7",
+    "slope": "NULL",
+    "r_squared": "NULL",
+    "slope_times_r_squared": "NULL",
 }
 """A column of one of these types has, unless it is named above:"""
 
