@@ -159,6 +159,25 @@ class Community:
             {"consent_given": {"scope": scope}},
             {"consent_withdrawn": {"scope": scope}},
             {"arm_allocated": {"study_code": study, "arm": self.rng.choice(["group", "usual"])}},
+            {
+                "survey_answered": {
+                    "survey_code": "household",
+                    "weight": self.rng.choice([0.5, 2.0]),
+                    "stratum": self.rng.choice(["east", "west"]),
+                    "answers": [
+                        {"question": each, "answer": self.rng.choice(["yes", "no"])}
+                        for each in self.rng.sample(["online-group", "mdd", "ocd"], 2)
+                    ],
+                }
+            },
+            {
+                "theme_coded": {
+                    "study_code": study,
+                    "theme": self.rng.choice(["safe-space", "purpose"]),
+                    "coder_ref": self.rng.choice(["coder-1", "coder-2"]),
+                    "is_present": self.rng.random() < 0.5,
+                }
+            },
         ]
         return outcome(self._name(), at=self._at(), participant=self._person(), **self.rng.choice(kinds))
 
@@ -304,13 +323,37 @@ def _lake(statement: str) -> list[tuple[Any, ...]]:
         return lake.execute(statement).fetchall()
 
 
+def _recovered() -> Iterator[Event]:
+    """A person with both questionnaires of the NHS' rule at both times: chance rarely makes one."""
+    told: list[dict[str, Any]] = [
+        {"consent_given": {"scope": CONSENT_SCOPE_RESEARCH}},
+        {"arm_allocated": {"study_code": "study-0", "arm": "group"}},
+        *(
+            {
+                "questionnaire_answered": {
+                    "instrument": instrument,
+                    "instrument_version": "1",
+                    "total": 12.0,
+                    "study_code": "study-0",
+                    "time_point": time_point,
+                }
+            }
+            for instrument in ("phq-9", "gad-7")
+            for time_point in ("baseline", "month-2")
+        ),
+    ]
+    for place, each in enumerate(told):
+        at = START + timedelta(days=place)
+        yield "north", "outcome_events", outcome(f"recovered-{place}", at=at, participant="recovered", **each)
+
+
 @pytest.fixture(scope="module")
 def updated() -> Marts:
     """Marts after a first build, an update that was broken off before its end, and another."""
     community, writers = Community(seed=20261128), Writers(seed=20261130)
     _land(chain(community.events(600), writers.events(150)))
     joined = participation("quiet", at=START, group=UNTOUCHED, participant="quiet", member_joined={})
-    _land(iter([("north", "participation_events", joined)]))
+    _land(iter([("north", "participation_events", joined), *_recovered()]))
     _build()
     _land(chain(community.events(40), writers.events(15)))
     _build("--exclude", "fct_build", "fct_group_membership+")

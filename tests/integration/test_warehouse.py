@@ -299,6 +299,16 @@ def _land_answers(raw: RawLake) -> None:
         {"attribute_stated": {"age_band": AGE_BAND_18_25}},
         {"covariate_stated": study | {"covariate": "drug", "value": "no"}},
         {"cost_recorded": study | {"category": COST_CATEGORY_GROUP, "currency": "GBP", "amount": 12.5}},
+        {"theme_coded": study | {"theme": "safe-space", "coder_ref": "coder", "is_present": True}},
+        {
+            "survey_answered": {
+                "survey_code": "household",
+                "weight": 1.5,
+                "stratum": "east",
+                "cluster": "block-1",
+                "answers": [{"question": "online-group", "answer": "yes"}],
+            }
+        },
         *(
             {
                 "questionnaire_answered": study

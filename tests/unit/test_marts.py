@@ -84,6 +84,14 @@ GOOD: dict[str, dict[str, Any]] = {
         "count_authors_with_value": 8, "count_bins": 4, "slope": -0.5, "r_squared": 0.5,
         "slope_times_r_squared": -0.25,
     },
+    "fct_survey_answer": {
+        "survey_code": "s", "participant_id": "p", "question": "gender", "answer": "man",
+        "has_research_consent": False, "survey_weight": 0.8,
+    },
+    "fct_theme_coding": {
+        "study_code": "s", "participant_id": "p", "theme": "coping", "coder_id": "c",
+        "has_research_consent": False, "is_present": True,
+    },
 }  # fmt: skip
 """A row of each mart that breaks no rule; counts that it does not name are 0."""
 
@@ -140,12 +148,19 @@ BROKEN: list[tuple[str, str, dict[str, Any]]] = [
     ("fct_feature_series", "a_step_has_days", {"step_days": 0}),
     ("fct_feature_trend", "parts_fit_their_wholes", {"slope": None}),
     ("fct_feature_trend", "r_squared_is_a_share", {"r_squared": 1.5}),
+    ("fct_survey_answer", "consent_is_that_of_the_person", {"has_research_consent": True}),
+    ("fct_survey_answer", "weight_is_above_0", {"survey_weight": 0.0}),
+    ("fct_survey_answer", "answered_at_is_not_in_the_future", {"answered_at": "2999-01-01"}),
+    ("fct_theme_coding", "consent_is_that_of_the_person", {"has_research_consent": True}),
+    ("fct_theme_coding", "participant_is_known", {"participant_id": "prt_secret"}),
+    ("fct_theme_coding", "coded_at_is_not_in_the_future", {"coded_at": "2999-01-01"}),
 ]  # fmt: skip
 """A mart, the only rule that such a row of it breaks, and how the row differs from a good one."""
 
 WARNS = {
     "capacity_is_not_negative", "publication_year_is_in_range", "occurred_on_is_not_in_the_future",
     "score_is_in_range_of_its_instrument", "study_is_known", "minutes_are_in_range",
+    "weight_is_above_0", "answered_at_is_not_in_the_future", "coded_at_is_not_in_the_future",
 }  # fmt: skip
 
 

@@ -27,6 +27,8 @@
 -- depends_on: {{ ref('fct_study_arm_recovery') }}
 -- depends_on: {{ ref('fct_study_change_criterion') }}
 -- depends_on: {{ ref('fct_study_report') }}
+-- depends_on: {{ ref('fct_survey_answer') }}
+-- depends_on: {{ ref('fct_theme_coding') }}
 -- depends_on: {{ ref('fct_thread') }}
 -- depends_on: {{ ref('fct_feature_authors') }}
 -- depends_on: {{ ref('fct_feature_series') }}

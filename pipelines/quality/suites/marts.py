@@ -515,6 +515,21 @@ MARTS: Mapping[str, Mart] = {
             _holds("r_squared_is_a_share", "r_squared BETWEEN 0 AND 1.000000001"),
             parents=(GROUP,),
         ),
+        mart(
+            "fct_survey_answer",
+            _CONSENT,
+            _warns("weight_is_above_0", "isfinite(survey_weight)", "survey_weight > 0"),
+            _warns("answered_at_is_not_in_the_future", f"answered_at <= {_NOT_AHEAD}"),
+            parents=(PERSON,),
+            figures={"mean of survey_weight": "avg(survey_weight)"},
+        ),
+        mart(
+            "fct_theme_coding",
+            _CONSENT,
+            _warns("coded_at_is_not_in_the_future", f"coded_at <= {_NOT_AHEAD}"),
+            parents=(PERSON, STUDY),
+            figures={"share of themes found": "avg(CAST(is_present AS INTEGER))"},
+        ),
     )
 }
 """By name."""

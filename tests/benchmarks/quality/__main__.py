@@ -49,6 +49,7 @@ VALUES = {
     "sd": "NULL",
     "estimate": "NULL",
     "standard_error": "NULL",
+    "survey_weight": "1",
     "count_active_days": "1",
     "occurred_on": "DATE '2026-01-01'",
     "step_days": "7",
