@@ -1,13 +1,17 @@
 """Disclosure control: which rows are about too few people to be shown, and what is taken out of them.
 
 A row keeps its place: it says that it is suppressed and why. No totals over groups or arms are published,
-so no suppressed cell can be had by subtracting its neighbours from a total. How rows are computed is
-`pipelines.evidence`'; how they are released, `release`'.
+so no suppressed cell can be had by subtracting its neighbours from a total. Rows that count people in
+several ways at once, as a survey's, name their cells; `subtraction` says which others go with a small one.
+How rows are computed is `pipelines.evidence`'; how they are released, `release`'.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+from pipelines.publication.subtraction import Cube, held_back
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,6 +29,12 @@ SHOWN = {"suppressed": False, "suppression_reason": None}
 
 REASON = "fewer than {threshold} people"
 
+REASON_OF_CELLS = "fewer than {threshold} people, or such would follow from it by subtraction"
+"""Of all rows that name their cells: which of them are small themselves is not told."""
+
+ASIDE = ("parts", "cells", "cube", "missing")
+"""Columns that rows come with and readers do not see."""
+
 TAKEN_OUT = (
     "estimate",
     "se",
@@ -35,6 +45,7 @@ TAKEN_OUT = (
     "n",
     "n_arm",
     "n_reference",
+    "n_cases",
     "denominator",
     "missing_share",
     "n_consented",
@@ -56,26 +67,48 @@ def control(candidate: pd.DataFrame) -> pd.DataFrame:
     """The candidate with small cells suppressed.
 
     Needs a column `parts` beside the published ones: the numbers of people that a row tells of (behind it,
-    inside and outside a share, not in its denominator). It is dropped.
+    inside and outside a share, not in its denominator). A row may have `cells` and `cube` (see
+    `subtraction`; rows of one cube share the object), and `missing`: numbers of people who lack something,
+    in place of those who consent and are not in the row. These columns are dropped.
     """
     import pandas as pd
 
-    published = [name for name in candidate.columns if name != "parts"]
+    published = [name for name in candidate.columns if name not in ASIDE]
     columns = [*dict.fromkeys([*published, "suppressed", "suppression_reason"])]
-    rows = [_controlled(row) for row in candidate.to_dict("records")]
+    records = candidate.to_dict("records")
+    held = _held_back(records)
+    rows = [_controlled(row, is_held=place in held) for place, row in enumerate(records)]
     return pd.DataFrame(
         [{name: row[name] for name in columns} for row in rows], columns=columns, dtype=object
     )
 
 
-def _controlled(row: dict[Any, Any]) -> dict[Any, Any]:
+def _held_back(rows: Sequence[dict[Any, Any]]) -> set[int]:
+    """Places of the rows from which a small cell would follow, cube by cube."""
+    cubes: dict[int, tuple[Cube, int]] = {}
+    places: dict[int, list[int]] = {}
+    for place, row in enumerate(rows):
+        cube = row.get("cube")
+        if isinstance(cube, Mapping):
+            cubes[id(cube)] = cube, threshold_of(row["data_class"])
+            places.setdefault(id(cube), []).append(place)
+    return {
+        found[i]
+        for key, found in places.items()
+        for i in held_back([rows[place]["cells"] for place in found], *cubes[key])
+    }
+
+
+def _controlled(row: dict[Any, Any], is_held: bool) -> dict[Any, Any]:
     if row["source_kind"] == LITERATURE or row["denominator_unit"] == STUDIES:
         return row | SHOWN
     threshold = threshold_of(row["data_class"])
     # A number that is not told is as good as small.
-    if any(is_small(part, threshold) for part in row["parts"]) or is_too_few(row["n"] or 0, threshold):
+    is_few = any(is_small(part, threshold) for part in row["parts"]) or is_too_few(row["n"] or 0, threshold)
+    if is_few or is_held:
         emptied = {name: None for name in TAKEN_OUT if name in row}
-        return row | emptied | {"suppressed": True, "suppression_reason": REASON.format(threshold=threshold)}
+        reason = REASON_OF_CELLS if isinstance(row.get("cube"), Mapping) else REASON
+        return row | emptied | {"suppressed": True, "suppression_reason": reason.format(threshold=threshold)}
     return row | _without_small_remainders(row, threshold) | SHOWN
 
 
@@ -92,8 +125,15 @@ def is_too_few(people: int, threshold: int) -> bool:
 def _without_small_remainders(row: dict[str, Any], threshold: int) -> dict[str, Any]:
     """Numbers of missing or excluded people are themselves cells: taken out where they are small."""
     taken_out: dict[str, Any] = {}
-    if row["n_consented"] is not None and is_small(row["n_consented"] - row["n"], threshold):
+    if any(is_small(each, threshold) for each in _missing(row)):
         taken_out |= {"n_consented": None, "missing_share": None}
     if row["n_excluded"] is not None and is_small(row["n_excluded"], threshold):
         taken_out |= {"n_excluded": None}
     return taken_out
+
+
+def _missing(row: dict[str, Any]) -> tuple[int, ...]:
+    if isinstance(row.get("missing"), tuple):
+        told: tuple[int, ...] = row["missing"]
+        return told
+    return () if row["n_consented"] is None else (row["n_consented"] - row["n"],)

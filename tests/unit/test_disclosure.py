@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from pipelines.publication.disclosure import TAKEN_OUT, control, threshold_of
 
 
-def controlled(**row: Any) -> dict[Any, Any]:
-    """One row after disclosure control. Unnamed numbers are harmless."""
+def full_row(**row: Any) -> dict[str, Any]:
+    """Unnamed numbers are harmless."""
     full = {
         "data_class": "live",
         "source_kind": "own",
@@ -30,7 +30,12 @@ def controlled(**row: Any) -> dict[Any, Any]:
         "n_excluded": 0,
         "parts": (40,),
     }
-    found: dict[Any, Any] = control(pd.DataFrame([full | row], dtype=object)).to_dict("records")[0]
+    return full | row
+
+
+def controlled(**row: Any) -> dict[Any, Any]:
+    """One row after disclosure control."""
+    found: dict[Any, Any] = control(pd.DataFrame([full_row(**row)], dtype=object)).to_dict("records")[0]
     return found
 
 
@@ -86,6 +91,12 @@ def test_a_contrast_is_suppressed_with_either_arm() -> None:
 def test_few_missing_people_are_not_told() -> None:
     row = controlled(n=38, n_consented=40, missing_share=0.05)
     assert (row["suppressed"], row["n_consented"], row["missing_share"]) == (False, None, None)
+
+
+def test_few_who_lack_something_are_not_told_either() -> None:
+    row = controlled(n=20, n_consented=40, missing=(3, 20))
+    assert (row["suppressed"], row["n_consented"], row["missing_share"]) == (False, None, None)
+    assert controlled(n=38, n_consented=40, missing=(0, 20))["n_consented"] == 40
 
 
 def test_few_excluded_people_are_not_told() -> None:
