@@ -22,7 +22,9 @@ from pipelines.evidence.group_engagement import group_engagement
 from pipelines.evidence.group_peer_support_meta import group_peer_support_meta
 from pipelines.evidence.inputs import Inputs, read_inputs
 from pipelines.evidence.literature import literature_rows, literature_studies
+from pipelines.evidence.mens_groups import mens_groups
 from pipelines.evidence.mutual_help import mutual_help
+from pipelines.evidence.osg_prevalence import osg_prevalence
 from pipelines.evidence.professional_moderation import professional_moderation
 from pipelines.evidence.protocols import studies_of
 from pipelines.evidence.rows import (
@@ -30,7 +32,9 @@ from pipelines.evidence.rows import (
     COVID_CHANGE,
     GROUP_ENGAGEMENT,
     GROUP_PEER_SUPPORT_META,
+    MENS_GROUPS,
     MUTUAL_HELP,
+    OSG_PREVALENCE,
     PROFESSIONAL_MODERATION,
     TABLES,
     YOUTH_ONLINE_PEER_SUPPORT,
@@ -64,6 +68,8 @@ BUILDERS: Mapping[str, Callable[[Inputs], pd.DataFrame]] = {
     CARERS_CONTROLLED.name: carers_controlled,
     PROFESSIONAL_MODERATION.name: professional_moderation,
     COVID_CHANGE.name: covid_change,
+    OSG_PREVALENCE.name: osg_prevalence,
+    MENS_GROUPS.name: mens_groups,
 }
 
 

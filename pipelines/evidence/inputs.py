@@ -7,20 +7,22 @@ people only of studies that a protocol asks for. The arithmetic is done elsewher
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 import duckdb
 
 from pipelines.evidence import moderation_statements
-from pipelines.evidence.protocols import studies_of_people
+from pipelines.evidence.protocols import studies_of, studies_of_people, surveys
 from pipelines.evidence.rows import (
     CARERS_CONTROLLED,
     COVID_CHANGE,
     GROUP_ENGAGEMENT,
     GROUP_PEER_SUPPORT_META,
+    MENS_GROUPS,
     MUTUAL_HELP,
+    OSG_PREVALENCE,
     PROFESSIONAL_MODERATION,
     YOUTH_ONLINE_PEER_SUPPORT,
 )
@@ -50,6 +52,11 @@ class Inputs:
 
     `feature_trends`, `feature_authors`: study of what is written, community, year and feature;
     `feature_series`: the same, and step of days.
+    `surveys`: survey. `survey_answers`: respondent and question.
+
+    `coded_studies`: study of members of groups, and source. `themes`: interview, theme and coder.
+    `group_people`: group and member, of the tenants of these studies. `dyads`: group and two members of
+    whom one has replied to the other.
     """
 
     groups: pd.DataFrame
@@ -73,21 +80,44 @@ class Inputs:
     feature_trends: pd.DataFrame
     feature_series: pd.DataFrame
     feature_authors: pd.DataFrame
+    surveys: pd.DataFrame
+    survey_answers: pd.DataFrame
+    coded_studies: pd.DataFrame
+    themes: pd.DataFrame
+    group_people: pd.DataFrame
+    dyads: pd.DataFrame
 
 
 def read_inputs(lake: duckdb.DuckDBPyConnection) -> Inputs:
     """Reads the marts, ordered, so that equal snapshots give equal tables."""
-    return Inputs(**{each.name: _read(lake, _STATEMENTS[each.name]) for each in fields(Inputs)})
+    return Inputs(**{each.name: _read(lake, each.name) for each in fields(Inputs)})
 
 
-def _read(lake: duckdb.DuckDBPyConnection, statement: str) -> pd.DataFrame:
+def _read(lake: duckdb.DuckDBPyConnection, name: str) -> pd.DataFrame:
+    statement = _STATEMENTS[name]
     if moderation_statements.MODERATED in statement:
         return lake.execute(statement, {"moderated": moderation_statements.moderated()}).df()
-    return lake.execute(statement, [studies_of_people()] if "?" in statement else []).df()
+    return lake.execute(statement, [_asked(name)] if "?" in statement else []).df()
+
+
+def _asked(name: str) -> list[str]:
+    """Codes that a frame is about, where it is not about all."""
+    return _CODES.get(name, studies_of_people)()
 
 
 _SCALE = "instrument, instrument_version, scale"
 _FEATURE = "tenant_id, study_code, group_id, window_year, feature"
+
+_OF_CODED = """
+        asked AS (SELECT unnest(?) AS study_code), told AS (
+            SELECT tenant_id, study_code, 'interviews' AS source, participant_id, data_class,
+                   has_research_consent, coded_at AS told_at
+            FROM marts.fct_theme_coding JOIN asked USING (study_code)
+            UNION ALL
+            SELECT tenant_id, study_code, 'answers', participant_id, data_class, has_research_consent,
+                   occurred_at
+            FROM marts.fct_outcome JOIN asked USING (study_code) WHERE is_counted
+        )"""
 
 _STATEMENTS = {
     "groups": "SELECT * FROM marts.fct_group_engagement ORDER BY tenant_id, group_id",
@@ -183,8 +213,87 @@ _STATEMENTS = {
     "feature_trends": f"SELECT * FROM marts.fct_feature_trend ORDER BY {_FEATURE}",  # noqa: S608
     "feature_series": f"SELECT * FROM marts.fct_feature_series ORDER BY {_FEATURE}, step_days, step",  # noqa: S608
     "feature_authors": f"SELECT * FROM marts.fct_feature_authors ORDER BY {_FEATURE}",  # noqa: S608
+    "surveys": """
+        SELECT tenant_id, survey_code, min(data_class) AS data_class,
+               count(DISTINCT participant_id) AS count_respondents,
+               count(DISTINCT participant_id) FILTER (WHERE has_research_consent) AS count_consented,
+               min(answered_at) FILTER (WHERE has_research_consent) AS first_answered_at,
+               max(answered_at) FILTER (WHERE has_research_consent) AS last_answered_at
+        FROM marts.fct_survey_answer WHERE survey_code IN (SELECT unnest(?))
+        GROUP BY tenant_id, survey_code ORDER BY tenant_id, survey_code
+    """,
+    "survey_answers": """
+        SELECT tenant_id, survey_code, participant_id, question, answer, survey_weight, survey_stratum,
+               survey_cluster
+        FROM marts.fct_survey_answer WHERE has_research_consent AND survey_code IN (SELECT unnest(?))
+        ORDER BY tenant_id, survey_code, participant_id, question
+    """,
+    "coded_studies": f"""
+        WITH {_OF_CODED}, members AS (
+            SELECT DISTINCT tenant_id, study_code, participant_id FROM marts.fct_group_membership
+            JOIN (SELECT DISTINCT tenant_id, study_code FROM told) USING (tenant_id)
+        ), everything AS (
+            SELECT * FROM told
+            UNION ALL
+            SELECT members.tenant_id, members.study_code, 'members', participant_id, people.data_class,
+                   people.has_research_consent, NULL
+            FROM members JOIN marts.dim_participant AS people USING (tenant_id, participant_id)
+        )
+        SELECT tenant_id, study_code, source, min(data_class) AS data_class,
+               count(DISTINCT participant_id) AS count_people,
+               count(DISTINCT participant_id) FILTER (WHERE has_research_consent) AS count_consented,
+               min(told_at) FILTER (WHERE has_research_consent) AS first_told_at,
+               max(told_at) FILTER (WHERE has_research_consent) AS last_told_at
+        FROM everything GROUP BY tenant_id, study_code, source ORDER BY tenant_id, study_code, source
+    """,  # noqa: S608
+    "themes": """
+        SELECT tenant_id, study_code, participant_id, people.gender, theme, coder_id, group_id, is_present
+        FROM marts.fct_theme_coding AS codings
+        JOIN marts.dim_participant AS people USING (tenant_id, participant_id)
+        WHERE codings.has_research_consent AND codings.study_code IN (SELECT unnest(?))
+        ORDER BY tenant_id, study_code, participant_id, theme, coder_id
+    """,
+    "group_people": f"""
+        WITH {_OF_CODED}, givers AS (
+            SELECT DISTINCT tenant_id, group_id, from_participant_id AS participant_id
+            FROM marts.fct_reply_edge WHERE has_research_consent
+        )
+        SELECT tenant_id, group_id, groups.population, participant_id, people.gender,
+               members.count_sessions_open, members.count_sessions_attended, members.count_posts,
+               givers.participant_id IS NOT NULL AS has_replied
+        FROM marts.fct_group_membership AS members
+        JOIN marts.dim_participant AS people USING (tenant_id, participant_id)
+        JOIN marts.dim_group AS groups USING (tenant_id, group_id)
+        LEFT JOIN givers USING (tenant_id, group_id, participant_id)
+        WHERE members.has_research_consent AND tenant_id IN (SELECT tenant_id FROM told)
+        ORDER BY tenant_id, group_id, participant_id
+    """,  # noqa: S608
+    "dyads": f"""
+        WITH {_OF_CODED}, dyads AS (
+            SELECT tenant_id, group_id, least(from_participant_id, to_participant_id) AS one_id,
+                   greatest(from_participant_id, to_participant_id) AS other_id, count(*) > 1 AS is_mutual
+            FROM marts.fct_reply_edge
+            WHERE has_research_consent AND tenant_id IN (SELECT tenant_id FROM told)
+            GROUP BY ALL
+        )
+        SELECT dyads.*, groups.population, one.gender AS one_gender, other.gender AS other_gender
+        FROM dyads
+        JOIN marts.dim_group AS groups USING (tenant_id, group_id)
+        JOIN marts.dim_participant AS one
+          ON one.tenant_id = dyads.tenant_id AND one.participant_id = dyads.one_id
+        JOIN marts.dim_participant AS other
+          ON other.tenant_id = dyads.tenant_id AND other.participant_id = dyads.other_id
+        ORDER BY tenant_id, group_id, one_id, other_id
+    """,  # noqa: S608
 }
-"""By frame. `?`: codes of the studies that protocols ask of."""
+"""By frame. `?`: codes of the studies and surveys that protocols ask of."""
+
+_CODES: Mapping[str, Callable[[], list[str]]] = {
+    **dict.fromkeys(("surveys", "survey_answers"), surveys),
+    **dict.fromkeys(
+        ("coded_studies", "themes", "group_people", "dyads"), lambda: studies_of(MENS_GROUPS.name)
+    ),
+}
 
 _ARMS = (
     "studies",
@@ -206,6 +315,8 @@ USES: Mapping[str, tuple[str, ...]] = {
     CARERS_CONTROLLED.name: _ARMS,
     PROFESSIONAL_MODERATION.name: (*moderation_statements.STATEMENTS,),
     COVID_CHANGE.name: ("feature_trends", "feature_series", "feature_authors"),
+    OSG_PREVALENCE.name: ("surveys", "survey_answers"),
+    MENS_GROUPS.name: ("coded_studies", "themes", "scores", "person_attributes", "group_people", "dyads"),
 }
 """Frames that each published table is computed from. Its builder is given no others."""
 

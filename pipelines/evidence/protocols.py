@@ -36,6 +36,9 @@ Direction = Literal["lower_is_better", "higher_is_better"]
 Modality = Literal["online_forum", "chat", "video", "virtual_reality"]
 Format = Literal["in_person", "online_forum", "chat", "video", "virtual_reality", "hybrid"]
 Moderation = Literal["none", "peer", "trained_peer", "professional"]
+Population = Literal[
+    "anyone", "young_people", "men", "women", "carers", "parents", "older_adults", "veterans"
+]
 AgeBand = Literal["under_12", "12_15", "16_17", "18_25", "26_34", "35_49", "50_64", "65_and_over"]
 ATTRIBUTES = ("gender", "employment", "education", "marital_status")
 
@@ -410,12 +413,124 @@ def _moved(day: date, years: int) -> date:
         return day.replace(year=day.year + years, day=28)
 
 
+class Answered(_Part):
+    """A question of a survey, and the answers that count as yes."""
+
+    question: str
+    answers: tuple[str, ...] = Field(min_length=1)
+
+
+class OddsModel(_Part):
+    """Which answers go with the outcome: all predictors in one model, or one after the other."""
+
+    model: str
+    predictors: tuple[str, ...] = Field(min_length=1)
+    """Questions. They have rows."""
+    adjusted_for: tuple[str, ...] = ()
+    """Questions beside them, without rows."""
+    one_by_one: bool = False
+    """Of overlapping predictors, as diagnoses are, each has a model of its own."""
+
+
+class Survey(Study):
+    """A survey of a population: how many use online support groups, who they are, and what goes with it."""
+
+    system: Literal["osg_prevalence"]
+    survey: str
+    outcome: str
+    case: Answered
+    questions: dict[str, tuple[str, ...]]
+    """Answers to each question that people are told apart by, in their order. Those that are given and not
+    listed follow; one that nobody has given has a row that says so."""
+    strata: tuple[str, ...] = ()
+    crossed: tuple[tuple[str, str], ...] = ()
+    references: dict[str, str] = {}
+    """The answer that others are compared with, by question. Left out: the first."""
+    models: tuple[OddsModel, ...] = ()
+    treatment: Answered | None = None
+    """Formal treatment, which people may have beside the group, or instead."""
+
+    @model_validator(mode="after")
+    def _asks_of_its_questions(self) -> Self:
+        models = [
+            (f"model {each.model}", name)
+            for each in self.models
+            for name in _all_of(each, self.case.question)
+        ]
+        asked = [
+            *(("strata", name) for name in self.strata),
+            *(("crossed", name) for pair in self.crossed for name in pair),
+            *(("references", name) for name in self.references),
+            *models,
+        ]
+        for place, name in asked:
+            if name not in self.questions:
+                raise ValueError(f"{place}: {name} is none of the questions {', '.join(self.questions)}")
+        for question, answer in self.references.items():
+            if answer not in self.questions[question]:
+                raise ValueError(f"references: {answer} is no answer to {question}")
+        if len({each.model for each in self.models}) < len(self.models):
+            raise ValueError("models: two have the same name")
+        return self
+
+    def reference(self, question: str) -> str:
+        return self.references.get(question, self.questions[question][0])
+
+
+def _all_of(model: OddsModel, outcome: str) -> tuple[str, ...]:
+    names = (*model.predictors, *model.adjusted_for)
+    if outcome in names or len(set(names)) < len(names):
+        raise ValueError(f"model {model.model}: the outcome, or the same question twice")
+    return names
+
+
+class ThemeCoding(_Part):
+    """Themes that coders looked for in interviews."""
+
+    themes: tuple[str, ...] = Field(min_length=1)
+    found_by: Literal["majority", "any"] = "majority"
+    """Of the coders of an interview: more than half, or one."""
+
+
+class MensGroups(Study):
+    """What members of groups tell, how they help each other, how lonely they are: by gender, and of groups
+    for one kind of people."""
+
+    system: Literal["mens_groups"]
+    coding: ThemeCoding
+    outcomes: tuple[Outcome, ...] = ()
+    populations: tuple[Population, ...] = ("men",)
+    """Whom groups are for that have rows of their own, beside all groups."""
+
+
 Protocol = Annotated[
-    Engagement | Comparison | MutualHelp | Pooling | YouthOnline | ModeratedGroups | TextChange,
+    Engagement
+    | Comparison
+    | MutualHelp
+    | Pooling
+    | YouthOnline
+    | ModeratedGroups
+    | TextChange
+    | Survey
+    | MensGroups,
     Field(discriminator="system"),
 ]
-Kind = TypeVar("Kind", Engagement, Comparison, MutualHelp, Pooling, YouthOnline, ModeratedGroups, TextChange)
+Kind = TypeVar(
+    "Kind",
+    Engagement,
+    Comparison,
+    MutualHelp,
+    Pooling,
+    YouthOnline,
+    ModeratedGroups,
+    TextChange,
+    Survey,
+    MensGroups,
+)
 _PROTOCOL: TypeAdapter[Protocol] = TypeAdapter(Protocol)
+
+OfPeople = Comparison | MutualHelp | YouthOnline | MensGroups
+"""Studies whose people answer questionnaires."""
 
 
 def protocols(kind: type[Kind]) -> tuple[Kind, ...]:
@@ -430,15 +545,18 @@ def studies_of(system: str) -> list[str]:
 
 def studies_of_people() -> list[str]:
     """Names of the studies of which single people are looked at. Raises WrongProtocol."""
-    return [each.study for each in _all() if isinstance(each, Comparison | MutualHelp | YouthOnline)]
+    return [each.study for each in _all() if isinstance(each, OfPeople)]
+
+
+def surveys() -> list[str]:
+    """Codes of the surveys of which single answers are looked at. Raises WrongProtocol."""
+    return [each.survey for each in _all() if isinstance(each, Survey)]
 
 
 def periods() -> dict[str, Period]:
     """By study of people, where a protocol has one. Raises WrongProtocol."""
     return {
-        each.study: each.period
-        for each in _all()
-        if isinstance(each, Comparison | MutualHelp | YouthOnline) and each.period != Period()
+        each.study: each.period for each in _all() if isinstance(each, OfPeople) and each.period != Period()
     }
 
 

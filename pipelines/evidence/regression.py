@@ -16,8 +16,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.evidence.estimates import CI_LEVEL, Estimate, not_estimated
+from pipelines.evidence.estimates import CI_LEVEL, Estimate, not_estimated, proportion, with_logit_interval
 from pipelines.evidence.linear import (
+    Floats,
     Labels,
     Linear,
     clusters_of,
@@ -97,3 +98,32 @@ def ancova(
 
 def _variance(clusters: Labels | None) -> str:
     return "variance HC2" if clusters is None else "variance CR2 over groups"
+
+
+def clustered_mean(values: Floats, groups: Labels, method: str) -> Estimate:
+    """Mean of people (n,), whose groups are clusters; `method` says of what."""
+    if len(values) == 0:
+        return not_estimated(method, "nobody has both scores")
+    if clusters_of(groups).count == 1:
+        return Estimate(float(values.mean()), None, None, None, method, "no interval: one group")
+    fit = fit_linear(values, np.ones((len(values), 1)), groups)
+    return fit.contrast([1.0]) if fit.reason is None else not_estimated(method, fit.reason)
+
+
+def clustered_share(inside: Floats, groups: Labels) -> Estimate:
+    """Share of people (n,), whose groups are clusters: CR2 variance, logit interval, Satterthwaite's t."""
+    method = "share of people; variance CR2 over groups; logit interval, Satterthwaite degrees of freedom"
+    n = len(inside)
+    if n == 0:
+        return not_estimated(method, "the denominator is 0")
+    share = float(inside.mean())
+    if clusters_of(groups).count == 1 or share in (0.0, 1.0):
+        # Nothing tells how groups differ: as if people were independent.
+        found = proportion(int(inside.sum()), n)
+        return Estimate(
+            found.estimate, found.se, found.ci_low, found.ci_high, f"{found.method}; not clustered"
+        )
+    fit = fit_linear(inside, np.ones((n, 1)), groups).contrast([1.0])
+    if fit.se is None or fit.freedom is None:
+        return Estimate(share, None, None, None, method, fit.reason)
+    return with_logit_interval(share, fit.se, method, fit.freedom)

@@ -197,6 +197,49 @@ COVID_CHANGE = Table(
     ),
     key=("tenant", "study", "group_id", "outcome", "estimate_name", "part"),
 )
+OSG_PREVALENCE = Table(
+    name="osg_prevalence",
+    description="Online support groups in a population, by a survey: who uses them, and what goes with it.",
+    columns=(
+        *HEAD,
+        Column("model", "text", "Name of the model, as the protocol has it. NULL: no model."),
+        Column(
+            "part", "text", "Whom the row is about: a stratum, one answer against another. NULL: everybody."
+        ),
+        *ESTIMATE,
+        Column("n_cases", "bigint", "People of n who have the outcome, unweighted. NULL: suppressed."),
+        Column("psus", "bigint", "Primary sampling units of the survey. NULL: as printed."),
+        Column("strata", "bigint", "Strata that these were drawn in. NULL: as printed."),
+        Column("k", "bigint", "Studies that the estimate rests on. NULL: it rests on people."),
+        *TAIL,
+    ),
+    key=("tenant", "study", "outcome", "estimate_name", "model", "part"),
+)
+
+MENS_GROUPS = Table(
+    name="mens_groups",
+    description="Groups, and men in them: themes of interviews, mutual help, loneliness, attendance.",
+    columns=(
+        *HEAD,
+        Column("instrument_scale", "text", "Which score of the questionnaire: total, or a subscale."),
+        Column("time_point", "text", "Planned time point. NULL: of several, or of none."),
+        Column("part", "text", "Whom the row is about: everybody, a gender, groups for one kind of people."),
+        *ESTIMATE,
+        Column("coders", "bigint", "Coders who looked for the theme. NULL: no theme is coded."),
+        Column("k", "bigint", "Studies that the estimate rests on. NULL: it rests on people."),
+        *TAIL,
+    ),
+    key=(
+        "tenant",
+        "study",
+        "outcome",
+        "instrument",
+        "instrument_scale",
+        "time_point",
+        "estimate_name",
+        "part",
+    ),
+)
 
 TABLES = {
     table.name: table
@@ -208,6 +251,8 @@ TABLES = {
         CARERS_CONTROLLED,
         PROFESSIONAL_MODERATION,
         COVID_CHANGE,
+        OSG_PREVALENCE,
+        MENS_GROUPS,
     )
 }
 """The published tables by name."""
@@ -231,7 +276,9 @@ def estimate_columns(estimate: Estimate, level: float = CI_LEVEL) -> dict[str, A
     }
 
 
-def protocol_columns(protocol: Protocol, tenant: str, data_class: str, first_data: date) -> dict[str, Any]:
+def protocol_columns(
+    protocol: Protocol, tenant: str, data_class: str, first_data: date | None
+) -> dict[str, Any]:
     """The columns of a row that say who asks for it, of whose data."""
     return {
         "system": protocol.system,

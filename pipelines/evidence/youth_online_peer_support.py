@@ -15,11 +15,11 @@ import numpy as np
 
 from pipelines.evidence.arms import place_of
 from pipelines.evidence.counted import counted_rows
-from pipelines.evidence.estimates import Estimate, count, not_estimated, proportion, with_logit_interval
+from pipelines.evidence.estimates import Estimate, count
 from pipelines.evidence.inputs import Inputs
 from pipelines.evidence.linear import Floats
 from pipelines.evidence.protocols import Outcome, YoungMembers, YouthOnline, protocols
-from pipelines.evidence.regression import ancova, fit_linear
+from pipelines.evidence.regression import ancova, clustered_mean, clustered_share, fit_linear
 from pipelines.evidence.rows import YOUTH_ONLINE_PEER_SUPPORT, estimate_columns, frame, protocol_columns
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 ALL = "all online groups"
 UNKNOWN = "not stated"
+_CHANGE = "mean of the later score minus the baseline's"
 
 Row = dict[str, Any]
 
@@ -143,7 +144,7 @@ def _stratum_rows(
     of_stratum = young[young["participant_id"].isin([*group_of])]
     pairs = _pairs(of_stratum, outcome, time_point, group_of)
     yield _row("young_members", count(pairs.n), pairs)
-    yield _row("mean_change", _mean_change(pairs), pairs)
+    yield _row("mean_change", clustered_mean(pairs.change, pairs.groups, _CHANGE), pairs)
     yield _row("dose_response_slope", _dose_response(pairs), pairs) | {
         "contrast": "change associated with log(1 + posts before the answer), at the same baseline"
     }
@@ -158,17 +159,6 @@ def _pairs(scores: pd.DataFrame, outcome: Outcome, time_point: str, group_of: Ma
     later = scores[scores["time_point"] == time_point]
     both = first.merge(later, on="participant_id", suffixes=("", "_later"))
     return Pairs(both.assign(group=both["participant_id"].map(dict(group_of))), len(first))
-
-
-def _mean_change(pairs: Pairs) -> Estimate:
-    """The mean over people, whose groups are clusters."""
-    method = "mean of the later score minus the baseline's"
-    if pairs.n == 0:
-        return not_estimated(method, "nobody has both scores")
-    if len(set(pairs.groups)) == 1:
-        return Estimate(float(pairs.change.mean()), None, None, None, method, "no interval: one group")
-    fit = fit_linear(pairs.change, np.ones((pairs.n, 1)), pairs.groups)
-    return fit.contrast([1.0]) if fit.reason is None else not_estimated(method, fit.reason)
 
 
 def _dose_response(pairs: Pairs) -> Estimate:
@@ -239,7 +229,7 @@ def _retention(members: pd.DataFrame, days: int) -> Row:
     followed = members[members["data_until"] - members["first_joined_at"] >= pd.Timedelta(days=days)]
     stayed = followed["last_activity_at"] - followed["first_joined_at"] >= pd.Timedelta(days=days)
     n, inside = len(followed), int(stayed.sum())
-    estimate = _clustered_share(np.asarray(stayed, float), [*followed["group_id"]])
+    estimate = clustered_share(np.asarray(stayed, float), [*followed["group_id"]])
     return estimate_columns(estimate) | {
         "estimate_name": f"retained_{days}_days_share",
         "n": n,
@@ -248,22 +238,3 @@ def _retention(members: pd.DataFrame, days: int) -> Row:
         "missing_share": _missing(n, len(members)),
         "parts": (n, inside, n - inside),
     }
-
-
-def _clustered_share(inside: Floats, groups: Sequence[str]) -> Estimate:
-    """Share of people, whose groups are clusters: CR2 variance, logit interval with Satterthwaite's t."""
-    method = "share of people; variance CR2 over groups; logit interval, Satterthwaite degrees of freedom"
-    n = len(inside)
-    if n == 0:
-        return not_estimated(method, "the denominator is 0")
-    share = float(inside.mean())
-    if len(set(groups)) == 1 or share in (0.0, 1.0):
-        # Nothing tells how groups differ: as if people were independent.
-        found = proportion(int(inside.sum()), n)
-        return Estimate(
-            found.estimate, found.se, found.ci_low, found.ci_high, f"{found.method}; not clustered"
-        )
-    fit = fit_linear(inside, np.ones((n, 1)), groups).contrast([1.0])
-    if fit.se is None or fit.freedom is None:
-        return Estimate(share, None, None, None, method, fit.reason)
-    return with_logit_interval(share, fit.se, method, fit.freedom)

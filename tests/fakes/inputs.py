@@ -40,6 +40,16 @@ COLUMNS = {
     "feature_authors": "tenant_id study_code group_id window_year feature data_class first_posted_on "
     "last_posted_on count_authors count_excluded count_before count_after count_both count_about_before "
     "count_about_after count_both_about_before count_both_about_after count_both_about_both",
+    "surveys": "tenant_id survey_code data_class count_respondents count_consented first_answered_at "
+    "last_answered_at",
+    "survey_answers": "tenant_id survey_code participant_id question answer survey_weight survey_stratum "
+    "survey_cluster",
+    "coded_studies": "tenant_id study_code source data_class count_people count_consented first_told_at "
+    "last_told_at",
+    "themes": "tenant_id study_code participant_id gender theme coder_id group_id is_present",
+    "group_people": "tenant_id group_id population participant_id gender count_sessions_open "
+    "count_sessions_attended count_posts has_replied",
+    "dyads": "tenant_id group_id one_id other_id is_mutual population one_gender other_gender",
 }
 
 

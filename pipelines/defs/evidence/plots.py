@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from pipelines.defs.evidence import plots_covid_change
+from pipelines.defs.evidence import plots_covid_change, plots_mens_groups, plots_osg_prevalence
+from pipelines.defs.evidence.lines import down
 from pipelines.defs.evidence.plots_moderation import draw_moderation
 from pipelines.defs.plots import markdown
 
@@ -46,7 +47,7 @@ def _waves(means: Any, effects: Any, rows: pd.DataFrame) -> None:
         means.legend(fontsize=7)
     differences = rows[(rows["estimate_name"] == "hedges_g") & rows["ci_low"].notna()]
     labels = [f"{each.study}, {each.instrument}, {each.time_point}" for each in differences.itertuples()]
-    _down(effects, labels, differences)
+    down(effects, labels, differences)
     effects.set(xlabel="Hedges g, arm − reference")
 
 
@@ -82,7 +83,7 @@ def _mutual_help(balance: Any, votes: Any, rows: pd.DataFrame) -> None:
 def _youth(change: Any, studies: Any, rows: pd.DataFrame) -> None:
     """Change by kind of group, and studies by what they are."""
     found = rows[(rows["estimate_name"] == "mean_change") & rows["ci_low"].notna()]
-    _down(change, [str(each) for each in found["part"]], found)
+    down(change, [str(each) for each in found["part"]], found)
     change.set(xlabel="mean change from baseline")
     counts = rows[(rows["estimate_name"] == "studies") & (rows["source_kind"] == "literature")]
     counts = counts[counts["tenant"] == counts["tenant"].iloc[0]] if len(counts) else counts
@@ -90,16 +91,6 @@ def _youth(change: Any, studies: Any, rows: pd.DataFrame) -> None:
     studies.set_yticks(range(len(counts)), [*counts["part"]], fontsize=6)
     studies.invert_yaxis()
     studies.set(xlabel="studies")
-
-
-def _down(axes: Any, labels: list[str], rows: pd.DataFrame) -> None:
-    """Estimates with intervals, a line each, first at the top."""
-    below = [middle - low for middle, low in zip(rows["estimate"], rows["ci_low"], strict=True)]
-    above = [high - middle for middle, high in zip(rows["estimate"], rows["ci_high"], strict=True)]
-    axes.errorbar([*rows["estimate"]], range(len(rows)), xerr=[below, above], fmt="o", capsize=3)
-    axes.set_yticks(range(len(rows)), labels, fontsize=6)
-    axes.invert_yaxis()
-    axes.axvline(0, linewidth=0.8, color="grey")
 
 
 def _errorbar(axes: Any, places: list[int], rows: pd.DataFrame, **how: Any) -> None:
@@ -155,5 +146,7 @@ _PLOTS: dict[str, tuple[Callable[..., None], int]] = {
     "carers_controlled": (_waves, 2),
     "professional_moderation": (draw_moderation, 4),
     "covid_change": (plots_covid_change.draw, 2),
+    "osg_prevalence": (plots_osg_prevalence.draw, 2),
+    "mens_groups": (plots_mens_groups.draw, 2),
 }
 """How each table is drawn, and in how many panels."""
