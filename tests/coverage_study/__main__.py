@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
-from tests.coverage_study import closed_forms, models, pools
+from tests.coverage_study import closed_forms, looks, models, pools
 from tests.coverage_study.declarations import Scenario
 from tests.coverage_study.results import RESULTS, failed, text
 from tests.coverage_study.tallies import Tally, fingerprint, keep, kept, simulate
@@ -28,7 +28,7 @@ _Finished = tuple[str, dict[str, Tally]]
 
 @cache
 def declared() -> tuple[Scenario, ...]:
-    return (*closed_forms.scenarios(), *pools.scenarios(), *models.scenarios())
+    return (*closed_forms.scenarios(), *pools.scenarios(), *models.scenarios(), *looks.scenarios())
 
 
 def main() -> int:

@@ -1,6 +1,7 @@
 """What the expectations cite, in full. Which figure rests on which, its scenario says."""
 
 SOURCES = {
+    "Armitage 1969": "Armitage, McPherson & Rowe, J R Stat Soc A 132:235",
     "Bakbergenuly 2020": "Bakbergenuly, Hoaglin & Kulinskaya, Res Synth Methods 11:114 (arXiv:1903.01362)",
     "Brown, Cai & DasGupta 2001": "Stat Sci 16:101",
     "Fisher 1921": "Metron 1:3",
@@ -24,6 +25,7 @@ SOURCES = {
     " small and sizes differ",
     "Pustejovsky & Tipton 2018": "J Bus Econ Stat 36:672. Few clusters: CR2 with Satterthwaite keeps close to"
     " nominal",
+    "Robbins 1970": "Ann Math Stat 41:1397",
     "Rubin 1976": "Biometrika 63:581",
     "Röver 2015": "Röver, Knapp & Friede, BMC Med Res Methodol 15:99. Hartung–Knapp: nominal where"
     " precision is alike, below where it varies; with max(1, q) more conservative and"
@@ -32,6 +34,7 @@ SOURCES = {
     "Stijnen 2010": "Stijnen, Hamza & Özdemir, Stat Med 29:3046",
     "Student 1908": "Biometrika 6:1",
     "Viechtbauer 2007": "Stat Med 26:37",
+    "Waudby-Smith 2024": "Waudby-Smith, Arbour, Sinha, Kennedy & Ramdas, Ann Stat 52:2613 (arXiv:2103.06476)",
     "Zhang 2025": "Improving variance and confidence interval estimation in small-sample propensity"
     " score analyses, arXiv",
 }
