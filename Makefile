@@ -49,7 +49,7 @@ bench-warehouse: setup ## What lake, builds and questions cost, beside plain Duc
 soak: setup ## Fuzzing and kill -9 at random, an hour or two; goes on where it was (SOAK_ARGS="--fresh")
 	@$(BIN)/python -m tests.soak $(SOAK_ARGS)
 
-coverage-study: setup ## How often intervals cover, against bands written down before, ten minutes (COVERAGE_ARGS=--fresh)
+coverage-study: setup ## How often intervals cover, against bands written down before, twenty-five minutes (COVERAGE_ARGS=--fresh)
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.coverage_study $(COVERAGE_ARGS)
 
 check: setup lint types imports protos-check ## What needs no running: style, types, import direction, protos

@@ -1,7 +1,7 @@
 """Paths of data without a difference, looked at after every batch: who is told that there is one, and when.
 
-Each `Watched` draws one path and gives the fixed-sample interval and the sequence of every look. The unit
-tests take a hundred paths, the coverage study thousands.
+Each `Watched` draws one path and gives the fixed-sample interval and the sequence of every look, as published
+rows have them: by `beside`. The unit tests take a hundred paths, the coverage study thousands.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from pipelines.evidence.estimates import (
     summarise,
 )
 from pipelines.evidence.pooling import Conventions, pool
-from pipelines.evidence.regression import ancova
-from pipelines.evidence.sequences import BURN_IN, asymptotic, pooled
-from pipelines.evidence.sequences import proportion as watched_proportion
+from pipelines.evidence.propensity import overlap_difference
+from pipelines.evidence.regression import ancova, fit_linear
+from pipelines.evidence.sequences import BURN_IN, beside
 
 Floats = npt.NDArray[np.float64]
 Chance = np.random.Generator
@@ -36,6 +36,9 @@ BATCH, LAST = 10, 1_000
 LOOKS = range(BURN_IN, LAST + 1, BATCH)
 """Numbers of people at which somebody looks, from the burn-in on."""
 SELDOM = LOOKS[::5]
+RARELY = LOOKS[::10]
+GROUPS, OF_GROUP = range(BURN_IN, 601, 25), 4
+"""Numbers of groups at which somebody looks, and the people of each."""
 SE_OF_POOL = 0.1
 """Declared: where the sequence of the pool is narrowest, in standard deviations."""
 
@@ -90,36 +93,35 @@ def ever_outside(looks: Iterable[float], reaches: Iterable[float]) -> float:
 def _mean(values: Floats) -> Iterator[tuple[Estimate, Estimate]]:
     for n in LOOKS:
         fixed = mean(summarise(values[:n]))
-        yield fixed, asymptotic(fixed, n)
+        yield fixed, beside(fixed)
 
 
 def _difference(values: Floats) -> Iterator[tuple[Estimate, Estimate]]:
     """Of two arms that people enter in turn."""
     for n in LOOKS:
-        arm, reference = values[:n:2], values[1:n:2]
-        fixed = mean_difference(summarise(arm), summarise(reference))
-        yield fixed, asymptotic(fixed, n, smallest_arm=min(len(arm), len(reference)))
+        fixed = mean_difference(summarise(values[:n:2]), summarise(values[1:n:2]))
+        yield fixed, beside(fixed)
 
 
 def _share(events: npt.NDArray[np.int64]) -> Iterator[tuple[Estimate, Estimate]]:
     """From the first batch on: its sequence has no burn-in."""
     for n in range(BATCH, LAST + 1, BATCH):
-        successes = int(events[:n].sum())
-        yield proportion(successes, n), watched_proportion(successes, n)
+        fixed = proportion(int(events[:n].sum()), n)
+        yield fixed, beside(fixed)
 
 
 def _attendance(sessions: tuple[list[int], list[int]]) -> Iterator[tuple[Estimate, Estimate]]:
     attended, open_to = sessions
     for n in LOOKS:
         fixed = clustered_ratio(attended[:n], open_to[:n])
-        yield fixed, asymptotic(fixed, n, scale="logit")
+        yield fixed, beside(fixed)
 
 
 def _rate(people: tuple[list[int], list[float]]) -> Iterator[tuple[Estimate, Estimate]]:
     events, weeks = people
     for n in LOOKS:
         fixed = clustered_rate(events[:n], weeks[:n])
-        yield fixed, asymptotic(fixed, n, scale="log")
+        yield fixed, beside(fixed)
 
 
 def _adjusted(trial: tuple[Floats, Floats]) -> Iterator[tuple[Estimate, Estimate]]:
@@ -127,7 +129,31 @@ def _adjusted(trial: tuple[Floats, Floats]) -> Iterator[tuple[Estimate, Estimate
     for n in SELDOM:
         is_arm = np.arange(n) % 2 == 0
         fixed = ancova(outcome[:n], baseline[:n], is_arm).difference
-        yield fixed, asymptotic(fixed, n, smallest_arm=n // 2)
+        yield fixed, beside(fixed)
+
+
+def _weighted(people: tuple[Floats, npt.NDArray[np.bool_], Floats]) -> Iterator[tuple[Estimate, Estimate]]:
+    outcome, is_arm, covariate = people
+    for n in RARELY:
+        fixed = overlap_difference(outcome[:n], is_arm[:n], covariate[:n]).difference
+        yield fixed, beside(fixed)
+
+
+def _dose(people: tuple[Floats, Floats]) -> Iterator[tuple[Estimate, Estimate]]:
+    outcome, posts = people
+    for n in SELDOM:
+        design = np.column_stack([np.ones(n), np.log1p(posts[:n])])
+        fixed = fit_linear(outcome[:n], design).contrast([0, 1])
+        yield fixed, beside(fixed)
+
+
+def _grouped(scores: Floats) -> Iterator[tuple[Estimate, Estimate]]:
+    """The mean over people whose groups are the units."""
+    for count in GROUPS:
+        n = count * OF_GROUP
+        labels = np.arange(n) // OF_GROUP
+        fixed = fit_linear(scores[:n], np.ones((n, 1)), labels).contrast([1.0])
+        yield fixed, beside(fixed)
 
 
 def _studies(studies: list[Floats]) -> Iterator[tuple[Estimate, Estimate]]:
@@ -136,7 +162,7 @@ def _studies(studies: list[Floats]) -> Iterator[tuple[Estimate, Estimate]]:
         last = studies[study]
         seen = [*studies[:study], last[: int(share * len(last))]]
         fixed = pool([float(each.mean()) for each in seen], [1 / len(each) for each in seen], _ONE).estimate
-        yield fixed, pooled(fixed, SE_OF_POOL)
+        yield fixed, beside(fixed, tightest_se=SE_OF_POOL)
 
 
 _ONE = Conventions("fixed")
@@ -157,6 +183,24 @@ def _draw_events(chance: Chance) -> tuple[list[int], list[float]]:
 def _draw_trial(chance: Chance) -> tuple[Floats, Floats]:
     baseline = chance.normal(14, 5, LAST)
     return 0.6 * baseline + chance.normal(0, 4, LAST), baseline
+
+
+def _draw_volunteers(chance: Chance) -> tuple[Floats, npt.NDArray[np.bool_], Floats]:
+    """People who rather join the worse they are, as the outcome is; joining changes nothing."""
+    covariate = chance.normal(0, 1, LAST)
+    is_arm = chance.uniform(size=LAST) < 1 / (1 + np.exp(-0.7 * covariate))
+    return 3 * covariate + chance.normal(0, 4, LAST), is_arm, covariate
+
+
+def _draw_posters(chance: Chance) -> tuple[Floats, Floats]:
+    """Posts as unlike as those of people are; scores that have nothing to do with them."""
+    return chance.normal(0, 5, LAST), chance.poisson(chance.gamma(0.7, 10, LAST)).astype(float)
+
+
+def _draw_groups(chance: Chance) -> Floats:
+    """People of a group are alike: an intraclass correlation of 0.2."""
+    groups = chance.normal(0, math.sqrt(0.2), GROUPS[-1])
+    return np.repeat(groups, OF_GROUP) + chance.normal(0, math.sqrt(0.8), GROUPS[-1] * OF_GROUP)
 
 
 def _draw_studies(chance: Chance) -> list[Floats]:
@@ -208,5 +252,22 @@ WATCHED = (
         truth=0.6,
     ),
     Watched("watched-rate", "posts per week, in bursts", _draw_events, _rate, truth=2.0),
+    Watched(
+        "watched-overlap",
+        "people who join by willingness, overlap weights",
+        _draw_volunteers,
+        _weighted,
+        normal_at=RARELY,
+    ),
+    Watched(
+        "watched-dose", "scores against log(1 + posts), the slope", _draw_posters, _dose, normal_at=SELDOM
+    ),
+    Watched(
+        "watched-groups",
+        "groups of four who are alike, the mean over their people",
+        _draw_groups,
+        _grouped,
+        normal_at=GROUPS,
+    ),
     Watched("watched-pool", "fifteen studies, pooled after each half of each", _draw_studies, _studies),
 )

@@ -10,11 +10,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 CI_LEVEL = 0.95
+
+Scale = Literal["identity", "log", "logit"]
+"""On which an interval is symmetric."""
 
 
 @dataclass(frozen=True)
@@ -30,10 +34,24 @@ class Summary:
 
 
 @dataclass(frozen=True)
+class Units:
+    """`n` independent units that a standard error is of: people, or groups where these are the clusters.
+
+    `smallest_arm`: those of the smaller arm of a difference. `successes`: of a share of people.
+    """
+
+    n: int
+    smallest_arm: int | None = None
+    successes: int | None = None
+    scale: Scale = "identity"
+
+
+@dataclass(frozen=True)
 class Estimate:
     """An estimate with standard error and interval. None: not estimable, and `reason` says why.
 
-    `freedom`: the degrees of freedom of an interval by Student's t; None where it is not by t.
+    `freedom`: the degrees of freedom of an interval by Student's t; None where it is not by t. `units`: what
+    `sequences` asks for; None where there is no sequence of it.
     """
 
     estimate: float | None
@@ -43,6 +61,7 @@ class Estimate:
     method: str
     reason: str | None = None
     freedom: float | None = None
+    units: Units | None = None
 
 
 def not_estimated(method: str, reason: str) -> Estimate:
@@ -57,19 +76,32 @@ def plain(value: float | None, method: str, reason: str | None) -> Estimate:
 
 
 def with_interval(
-    estimate: float, se: float, method: str, freedom: float | None = None, level: float = CI_LEVEL
+    estimate: float,
+    se: float,
+    method: str,
+    freedom: float | None = None,
+    level: float = CI_LEVEL,
+    *,
+    units: Units | None = None,
 ) -> Estimate:
     """estimate ± quantile · se, by Student's t with `freedom`, or by the normal distribution without."""
     half = (z_quantile(level) if freedom is None else t_quantile(level, freedom)) * se
-    return Estimate(estimate, se, estimate - half, estimate + half, method, freedom=freedom)
+    return Estimate(estimate, se, estimate - half, estimate + half, method, freedom=freedom, units=units)
 
 
 def with_logit_interval(
-    share: float, se: float, method: str, freedom: float, level: float = CI_LEVEL
+    share: float,
+    se: float,
+    method: str,
+    freedom: float,
+    level: float = CI_LEVEL,
+    *,
+    units: Units | None = None,
 ) -> Estimate:
     """A share between 0 and 1, with logit ± t(freedom) · se / (p(1 − p)): its ends are between them too."""
     logit, half = math.log(share / (1 - share)), t_quantile(level, freedom) * se / (share * (1 - share))
-    return Estimate(share, se, _expit(logit - half), _expit(logit + half), method, freedom=freedom)
+    low, high = _expit(logit - half), _expit(logit + half)
+    return Estimate(share, se, low, high, method, freedom=freedom, units=units)
 
 
 def count(value: int) -> Estimate:
@@ -87,7 +119,8 @@ def mean(summary: Summary, level: float = CI_LEVEL) -> Estimate:
         return not_estimated(method, "nobody has a value")
     if summary.n == 1 or summary.sd is None:
         return Estimate(summary.mean, None, None, None, method, "no interval: one person")
-    return with_interval(summary.mean, summary.sd / math.sqrt(summary.n), method, summary.n - 1, level)
+    se, units = summary.sd / math.sqrt(summary.n), Units(summary.n)
+    return with_interval(summary.mean, se, method, summary.n - 1, level, units=units)
 
 
 def mean_difference(arm: Summary, reference: Summary, level: float = CI_LEVEL) -> Estimate:
@@ -105,7 +138,8 @@ def mean_difference(arm: Summary, reference: Summary, level: float = CI_LEVEL) -
     if a + b == 0:
         return Estimate(difference, None, None, None, method, "no interval: no variance in either arm")
     freedom = (a + b) ** 2 / (a**2 / (arm.n - 1) + b**2 / (reference.n - 1))
-    return with_interval(difference, math.sqrt(a + b), method, freedom, level)
+    units = Units(arm.n + reference.n, min(arm.n, reference.n))
+    return with_interval(difference, math.sqrt(a + b), method, freedom, level, units=units)
 
 
 def difference(one: Estimate, other: Estimate, level: float = CI_LEVEL) -> Estimate:
@@ -171,7 +205,7 @@ def proportion(successes: int, n: int, level: float = CI_LEVEL) -> Estimate:
     # At 0 and 1 the bound is exactly 0 or 1; rounding may miss it by a bit.
     low = 0.0 if successes == 0 else centre - half
     high = 1.0 if successes == n else centre + half
-    return Estimate(p, math.sqrt(p * (1 - p) / n), low, high, method)
+    return Estimate(p, math.sqrt(p * (1 - p) / n), low, high, method, units=Units(n, successes=successes))
 
 
 def clustered_ratio(
@@ -189,7 +223,7 @@ def clustered_ratio(
     r, se = found.estimate, found.se
     if r is None or se is None:
         return found
-    return with_logit_interval(r, se, method, n - 1, level)
+    return with_logit_interval(r, se, method, n - 1, level, units=Units(n, scale="logit"))
 
 
 def clustered_rate(events: Sequence[float], exposures: Sequence[float], level: float = CI_LEVEL) -> Estimate:
@@ -205,7 +239,7 @@ def clustered_rate(events: Sequence[float], exposures: Sequence[float], level: f
     if r is None or se is None:
         return found
     factor = math.exp(min(t_quantile(level, n - 1) * se / r, 700.0))
-    return Estimate(r, se, r / factor, r * factor, method, freedom=n - 1)
+    return Estimate(r, se, r / factor, r * factor, method, freedom=n - 1, units=Units(n, scale="log"))
 
 
 def _ratio_of_sums(

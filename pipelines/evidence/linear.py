@@ -24,7 +24,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.evidence.estimates import CI_LEVEL, Estimate, not_estimated, with_interval
+from pipelines.evidence.estimates import CI_LEVEL, Estimate, Units, not_estimated, with_interval
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -47,6 +47,10 @@ class Clusters:
     @property
     def count(self) -> int:
         return len(self.sizes)
+
+    def of_arms(self, is_arm: npt.NDArray[np.bool_]) -> tuple[int, int]:
+        """How many have rows (n,) of the arm, and how many others."""
+        return len(np.unique(self.codes[is_arm])), len(np.unique(self.codes[~is_arm]))
 
     def sums(self, values: Floats) -> Floats:
         """Sums of values (n,) or (n, p) over the rows of each cluster: (K,) or (K, p)."""
@@ -271,7 +275,7 @@ class Linear:
         no_interval = self.no_interval or self._no_variance(c, se)
         if no_interval:
             return Estimate(value, None, None, None, self.method, no_interval)
-        return with_interval(value, se, self.method, self._freedom(c), level)
+        return with_interval(value, se, self.method, self._freedom(c), level, units=Units(self.clusters))
 
     def _alone(self, owner: int) -> str:
         is_group = self.freedom == "Satterthwaite" and self.sandwich and self.sandwich.sizes[owner] > 1

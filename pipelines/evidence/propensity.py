@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.evidence.estimates import CI_LEVEL, Estimate, not_estimated, with_interval
+from pipelines.evidence.estimates import CI_LEVEL, Estimate, Units, not_estimated, with_interval
 from pipelines.evidence.linear import (
     NOT_SEPARABLE,
     Clusters,
@@ -134,7 +134,9 @@ def overlap_difference(
     if se <= 1e-12 * float(np.abs(y).max()):  # but for rounding
         reason = "no interval: no residual variance"
         return replace(found, difference=Estimate(difference, None, None, None, _method(clusters), reason))
-    return replace(found, difference=with_interval(difference, se, _method(clusters), freedom, level))
+    units = Units(grouped.count, min(grouped.of_arms(arm)))
+    weighted = with_interval(difference, se, _method(clusters), freedom, level, units=units)
+    return replace(found, difference=weighted)
 
 
 def effective_size(weights: npt.ArrayLike) -> float | None:
@@ -167,7 +169,7 @@ def _error(errors: Floats, arm: Booleans, clusters: Clusters | None) -> tuple[fl
     if clusters is None:
         return math.sqrt(float(errors @ errors)), None
     one, other = (clusters.sums(np.where(is_in, errors, 0.0)) for is_in in (arm, ~arm))
-    m, n = (count - 1 for count in _counts(arm, clusters))
+    m, n = (count - 1 for count in clusters.of_arms(arm))
     a, b = float(one @ one) * (m + 1) / m, float(other @ other) * (n + 1) / n
     below = a**2 / m + b**2 / n
     # Groups with people of both arms have a part in both.
@@ -175,13 +177,9 @@ def _error(errors: Floats, arm: Booleans, clusters: Clusters | None) -> tuple[fl
 
 
 def _alone(arm: Booleans, clusters: Clusters) -> str | None:
-    if min(_counts(arm, clusters)) > 1:
+    if min(clusters.of_arms(arm)) > 1:
         return None
     return "one of the arms has one person" if 1 in (arm.sum(), (~arm).sum()) else NOT_SEPARABLE
-
-
-def _counts(arm: Booleans, clusters: Clusters) -> tuple[int, int]:
-    return len(np.unique(clusters.codes[arm])), len(np.unique(clusters.codes[~arm]))
 
 
 def _balance(covariate: Floats, arm: Booleans, weights: Floats | None) -> Balance:

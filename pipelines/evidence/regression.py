@@ -16,7 +16,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.evidence.estimates import CI_LEVEL, Estimate, not_estimated, proportion, with_logit_interval
+from pipelines.evidence.estimates import (
+    CI_LEVEL,
+    Estimate,
+    Units,
+    not_estimated,
+    proportion,
+    with_logit_interval,
+)
 from pipelines.evidence.linear import (
     Floats,
     Labels,
@@ -93,7 +100,9 @@ def ancova(
     if reason:
         return Adjusted(not_estimated(method, reason), n_arm, n_reference, fit.clusters)
     difference = fit.contrast(np.eye(design.shape[1])[1], level)
-    return Adjusted(replace(difference, method=method), n_arm, n_reference, fit.clusters)
+    grouped = everyone_alone(int(there.sum())) if labels is None else clusters_of(labels)
+    units = Units(fit.clusters, min(grouped.of_arms(arm[there])))
+    return Adjusted(replace(difference, method=method, units=units), n_arm, n_reference, fit.clusters)
 
 
 def _variance(clusters: Labels | None) -> str:

@@ -9,6 +9,7 @@ here asks for the number of looks; who counts them is the caller's.
   independent units: a normal mixture on estimate, standard error and n, from a declared burn-in on.
 * `proportion`: of independent people, exact from the first one on.
 * `pooled`: one effect for all studies, exact for normal effects with known variances.
+* `beside`: which of these an estimate has.
 
 All need units that are independent, enter once, and keep their value. `unless_voided` says what breaks that.
 Everything else is 'fixed-sample only', with the reason: `WHY_NOT`, `ASYMPTOTICALLY_LINEAR`. Decision 0034.
@@ -28,13 +29,12 @@ from typing import Literal
 
 import numpy as np
 
-from pipelines.evidence.estimates import CI_LEVEL, Estimate, not_estimated
+from pipelines.evidence.estimates import CI_LEVEL, Estimate, Scale, not_estimated
 
 BURN_IN = 100
 """Independent units from which on a normal approximation is relied on. At fewer, skewed values exclude the
 truth too often; the paths that say so are the tests'."""
 
-Scale = Literal["identity", "log", "logit"]
 Void = Literal["backfill", "erasure", "revision", "post hoc"]
 
 VOIDS: dict[Void, str] = {
@@ -72,8 +72,10 @@ WHY_NOT = {
 }
 """How methods begin that have no sequence here, and why."""
 
+_ONE_EFFECT = "inverse variance, one effect for all"
 _UNKNOWN = "no theory is known here for this estimate"
-_NOT_YET = "fixed-sample only"
+FIXED_ONLY = "fixed-sample only"
+"""How reasons begin why there is none."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,27 @@ class Watch:
 
     burn_in: int = BURN_IN
     level: float = CI_LEVEL
+
+
+def beside(fixed: Estimate, watch: Watch | None = None, tightest_se: float | None = None) -> Estimate:
+    """The sequence of an estimate, by its method and its units; without ends and with the reason: none.
+
+    `tightest_se`: of a pool with one effect for all, as in `pooled`.
+    """
+    watch, units = watch or Watch(), fixed.units
+    if fixed.estimate is not None and units is not None and units.successes is not None:
+        found = proportion(units.successes, units.n, watch.level)
+        return replace(found, method=f"{fixed.method}; {found.method.removeprefix('proportion; ')}")
+    why = why_fixed_only(fixed.method)
+    if fixed.estimate is None or not fixed.se:
+        return _fixed_only(fixed, fixed.method, fixed.reason or why or "it has no interval")
+    if fixed.method.startswith(_ONE_EFFECT):
+        if tightest_se is None:
+            return _fixed_only(fixed, fixed.method, "the protocol declares no standard error for it")
+        return pooled(fixed, tightest_se, watch.level)
+    if units is None:
+        return _fixed_only(fixed, fixed.method, why or _UNKNOWN)
+    return asymptotic(fixed, units.n, smallest_arm=units.smallest_arm, scale=units.scale, watch=watch)
 
 
 def why_fixed_only(method: str) -> str | None:
@@ -146,7 +169,7 @@ def pooled(fixed: Estimate, tightest_se: float, level: float = CI_LEVEL) -> Esti
     method = f"{fixed.method}; confidence sequence, normal mixture, narrowest at se = {tightest_se:g}"
     if fixed.estimate is None or not fixed.se:
         return _without(fixed, method)
-    if not fixed.method.startswith("inverse variance, one effect for all"):
+    if not fixed.method.startswith(_ONE_EFFECT):
         return _fixed_only(fixed, method, why_fixed_only(fixed.method) or "it does not assume one effect")
     if not 0 < tightest_se < math.inf:
         return _fixed_only(fixed, method, "no standard error above 0 is declared")
@@ -207,7 +230,7 @@ def _without(fixed: Estimate, method: str) -> Estimate:
 
 
 def _fixed_only(fixed: Estimate, method: str, why: str) -> Estimate:
-    return Estimate(fixed.estimate, fixed.se, None, None, method, f"{_NOT_YET}: {why}")
+    return Estimate(fixed.estimate, fixed.se, None, None, method, f"{FIXED_ONLY}: {why}")
 
 
 def _between(estimate: float, se: float, reach: float, method: str, scale: Scale) -> Estimate:
@@ -217,7 +240,7 @@ def _between(estimate: float, se: float, reach: float, method: str, scale: Scale
     if scale == "identity":
         return Estimate(estimate, se, estimate - reach * se, estimate + reach * se, method)
     if estimate <= 0 or (scale == "logit" and estimate >= 1):
-        return Estimate(estimate, se, None, None, method, f"{_NOT_YET}: it is at the end of its range")
+        return Estimate(estimate, se, None, None, method, f"{FIXED_ONLY}: it is at the end of its range")
     if scale == "log":
         centre, half = math.log(estimate), reach * se / estimate
         # What is beyond the largest float is told as that.

@@ -19,7 +19,7 @@ from tests.coverage_study.declarations import Figure, Scenario, at_most
 EVIDENCE = Path(__file__).parents[2] / "pipelines" / "evidence"
 STATISTICS = (
     *("estimates", "effects", "pooling", "equivalence"),
-    *("linear", "regression", "gee", "mixed", "propensity"),
+    *("linear", "regression", "gee", "mixed", "propensity", "sequences"),
 )
 """Modules of what is asked; those of tables change no answer."""
 

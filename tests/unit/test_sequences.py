@@ -29,11 +29,13 @@ from pipelines.evidence.regression import ancova, fit_linear
 from pipelines.evidence.sequences import (
     ASYMPTOTICALLY_LINEAR,
     BURN_IN,
+    FIXED_ONLY,
     VOIDS,
     WHY_NOT,
     Void,
     Watch,
     asymptotic,
+    beside,
     e_value,
     mixing,
     pooled,
@@ -63,6 +65,47 @@ def ever_outside() -> float:
     first = standard_errors(1.0)
     of_mixture = first / math.sqrt(1 + mixing())
     return float(2 * stats.norm.sf(first) + 0.05 * (1 - 2 * stats.norm.sf(of_mixture)))
+
+
+class TestBeside:
+    """Which sequence an estimate has follows from what made it."""
+
+    def test_means_have_that_of_their_people(self) -> None:
+        fixed = a_mean(100)
+        assert beside(fixed) == asymptotic(fixed, 100)
+
+    def test_shares_of_people_have_the_exact_one_from_the_first_person_on(self) -> None:
+        found, exact = beside(estimates.proportion(0, 3)), proportion(0, 3)
+        assert (found.ci_low, found.ci_high) == (exact.ci_low, exact.ci_high)
+        assert found.method == f"{estimates.proportion(0, 3).method}; {exact.method.partition('; ')[2]}"
+
+    def test_groups_are_the_units_where_people_meet(self) -> None:
+        y = np.random.default_rng(1).normal(0, 1, 200)
+        fit = fit_linear(y, np.ones((200, 1)), np.arange(200) // 10)
+        assert beside(fit.contrast([1.0])).reason == f"{FIXED_ONLY}: 20 of 100 independent units"
+
+    def test_the_smaller_arm_counts(self) -> None:
+        chance = np.random.default_rng(1)
+        y, x, is_arm = chance.normal(0, 1, 120), chance.normal(0, 1, 120), np.arange(120) < 40
+        for fixed in (ancova(y, x, is_arm).difference, overlap_difference(y, is_arm, x).difference):
+            assert beside(fixed).reason == f"{FIXED_ONLY}: 40 of 50 independent units in an arm"
+
+    def test_a_pool_has_one_where_a_standard_error_is_declared(self) -> None:
+        fixed = pool([0.1, 0.3], [0.01, 0.02], Conventions("fixed")).estimate
+        assert beside(fixed, tightest_se=0.1) == pooled(fixed, 0.1)
+        assert beside(fixed).reason == f"{FIXED_ONLY}: the protocol declares no standard error for it"
+
+    def test_whoever_has_none_keeps_its_method_and_says_why(self) -> None:
+        for fixed in (
+            estimates.count(3),
+            not_estimated("mean; t interval", "nobody has a value"),
+            a_mean(1000, sd=0),
+            estimates.hedges_g(Summary(80, 1, 1), Summary(80, 0, 1)),
+            pool([0.1, 0.3], [0.01, 0.02]).estimate,
+        ):
+            found = beside(fixed, Watch(), 0.1)
+            assert (found.estimate, found.ci_low, found.method) == (fixed.estimate, None, fixed.method)
+            assert found.reason and found.reason.startswith(f"{FIXED_ONLY}: ")
 
 
 class TestReach:
