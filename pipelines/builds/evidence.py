@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from pipelines.builds.door import Door
+from pipelines.builds.looks import unless_void, what_is_looked_at
 from pipelines.builds.one import building
-from pipelines.builds.unchanged import fingerprints, only
+from pipelines.builds.unchanged import only, prints, with_code
 from pipelines.evidence.carers_controlled import carers_controlled
 from pipelines.evidence.covid_change import covid_change
 from pipelines.evidence.group_engagement import group_engagement
 from pipelines.evidence.group_peer_support_meta import group_peer_support_meta
 from pipelines.evidence.inputs import Inputs, read_inputs
+from pipelines.evidence.literature import TENANT as LITERATURE
 from pipelines.evidence.literature import literature_rows, literature_studies
 from pipelines.evidence.mens_groups import mens_groups
 from pipelines.evidence.mutual_help import mutual_help
@@ -41,6 +43,7 @@ from pipelines.evidence.rows import (
     Table,
     frame,
 )
+from pipelines.evidence.unposted import unposted_rows
 from pipelines.evidence.youth_online_peer_support import youth_online_peer_support
 from pipelines.publication.candidate import (
     approve,
@@ -50,6 +53,7 @@ from pipelines.publication.candidate import (
     write_candidate,
 )
 from pipelines.publication.disclosure import control, threshold_of
+from pipelines.publication.looks import read_looked
 from pipelines.quality.expectations import RuleResult
 from pipelines.quality.marts import Verdict, judge, verdict_of
 from pipelines.quality.rules import Rule, Suite
@@ -110,9 +114,17 @@ def make_candidate(lake: LakeSettings, postgres: PostgresSettings, run_id: str) 
         # What lands meanwhile does not move the ground: all tables are read at one snapshot.
         with open_lake(lake, postgres, snapshot=verdict.lake_snapshot) as connection:
             inputs = read_inputs(connection)
-    frames, unchanged, prints = _brought_forward(postgres, inputs)
+    data = {name: prints(name, inputs) for name in TABLES}
+    marks = {name: {who: with_code(each) for who, each in found.items()} for name, found in data.items()}
+    frames, unchanged = _brought_forward(postgres, inputs, marks)
     source = provenance(verdict.lake_snapshot)
-    release_id = write_candidate(postgres, [*TABLES.values()], frames, source, prints)
+    known = read_looked(postgres)
+    looked = what_is_looked_at(
+        inputs, frames, known, prints=data, unchanged=unchanged, now=source.computed_at
+    )
+    frames = {name: unless_void(name, each, looked.voids) for name, each in frames.items()}
+    tables = [*TABLES.values()]
+    release_id = write_candidate(postgres, tables, frames, source, fingerprints=marks, looked=looked)
     door = Door(postgres, run_id, release_id, {name: suite_of(table) for name, table in TABLES.items()})
     door.let_in(verdict.held)
     if door.is_open:
@@ -140,30 +152,30 @@ def judge_marts(lake: LakeSettings, postgres: PostgresSettings, run_id: str) -> 
 
 
 def _brought_forward(
-    postgres: PostgresSettings, inputs: Inputs
-) -> tuple[dict[str, pd.DataFrame], dict[str, frozenset[str]], dict[str, dict[str, str]]]:
-    """The tables, whose rows were taken over as they are published, and everybody's fingerprints."""
+    postgres: PostgresSettings, inputs: Inputs, marks: Mapping[str, Mapping[str, str]]
+) -> tuple[dict[str, pd.DataFrame], dict[str, frozenset[str]]]:
+    """The tables, and whose rows were taken over as they are published. `marks`: everybody's fingerprints."""
     import pandas as pd
 
     shown = shown_fingerprints(postgres)
-    prints = {name: fingerprints(name, inputs) for name in TABLES}
     frames, unchanged = {}, {}
     for name, table in TABLES.items():
         known = shown.get(name, {})
-        same = frozenset(tenant for tenant, each in prints[name].items() if known.get(tenant) == each)
+        same = frozenset(tenant for tenant, each in marks[name].items() if known.get(tenant) == each)
         unchanged[name] = same
         frames[name] = made = _made(table, only(inputs, name, same))
         if same:
             published = read_published(postgres, table)
             over = published.loc[published["tenant"].isin([*same]), made.columns]
             frames[name] = pd.concat([made, over], ignore_index=True) if len(over) else made
-    return frames, unchanged, prints
+        frames[name] = _never_empty(table, frames[name])
+    return frames, unchanged
 
 
 def computed(lake: duckdb.DuckDBPyConnection) -> dict[str, pd.DataFrame]:
     """The tables as they may be shown, from the marts of this lake."""
     inputs = read_inputs(lake)
-    return {name: _made(table, inputs) for name, table in TABLES.items()}
+    return {name: _never_empty(table, _made(table, inputs)) for name, table in TABLES.items()}
 
 
 def _made(table: Table, inputs: Inputs) -> pd.DataFrame:
@@ -173,3 +185,13 @@ def _made(table: Table, inputs: Inputs) -> pd.DataFrame:
     own = BUILDERS[table.name](inputs)
     printed = frame(literature_rows(table.name), table, extra=("parts",))
     return control(pd.concat([own, printed], ignore_index=True) if len(printed) else own)
+
+
+def _never_empty(table: Table, rows: pd.DataFrame) -> pd.DataFrame:
+    """With a row for each protocol, and its reason, where no partner has posted anything for any of them."""
+    import pandas as pd
+
+    if (rows["tenant"] != LITERATURE).any():
+        return rows
+    reasons = control(frame(unposted_rows(table.name), table, extra=("parts",)))
+    return pd.concat([rows, reasons], ignore_index=True) if len(reasons) else rows

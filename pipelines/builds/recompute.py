@@ -15,6 +15,7 @@ import duckdb
 
 from pipelines.builds.evidence import computed
 from pipelines.evidence.rows import TABLES, Table
+from pipelines.evidence.sequences import VOID
 from pipelines.publication.candidate import code_version, read_candidate
 from pipelines.publication.release import NamedSnapshot, named_snapshots
 from services.runtime.lake import SnapshotGone, open_lake, snapshot_of, snapshots
@@ -28,6 +29,9 @@ RELATIVE = 1e-12
 
 OF_THE_RELEASE = ("release_id", "lake_snapshot", "code_version", "computed_at")
 """What a row says of where it comes from; everything else is computed."""
+
+OF_LOOKS, OF_SEQUENCES = ("looks",), ("anytime_low", "anytime_high", "anytime_reason")
+"""What follows from earlier releases: looks always, sequences where these have made them void."""
 
 
 class CannotRecompute(Exception):
@@ -159,8 +163,9 @@ def _presence(row: dict[Any, Any] | None) -> str | None:
 
 def _compared(table: Table, published: dict[Any, Any]) -> Sequence[str]:
     """What an older release has no column for cannot differ."""
-    names = [each.name for each in table.columns]
-    return [name for name in names if name in published and name not in OF_THE_RELEASE]
+    is_void = str(published.get("anytime_reason")).startswith(VOID)
+    left_out = {*OF_THE_RELEASE, *OF_LOOKS, *(OF_SEQUENCES if is_void else ())}
+    return [each.name for each in table.columns if each.name in published and each.name not in left_out]
 
 
 def agree(a: Any, b: Any) -> bool:

@@ -24,11 +24,20 @@ CODE = (Path(__file__).parents[1] / "evidence", Path(__file__).parents[1] / "pub
 
 def fingerprints(table: str, inputs: Inputs) -> dict[str, str]:
     """By tenant, of all who have a row in a frame that the table uses."""
+    return {tenant: with_code(each) for tenant, each in prints(table, inputs).items()}
+
+
+def with_code(print_of_data: str) -> str:
+    return hashlib.sha256(f"{_code()} {print_of_data}".encode()).hexdigest()[:32]
+
+
+def prints(table: str, inputs: Inputs) -> dict[str, str]:
+    """The same of the data alone, whatever code computes from them."""
     digests: dict[str, hashlib._Hash] = {}
     for name in USES[table]:
         frame: pd.DataFrame = getattr(inputs, name)
         for tenant, rows in frame.groupby("tenant_id"):
-            digest = digests.setdefault(str(tenant), hashlib.sha256(_code().encode()))
+            digest = digests.setdefault(str(tenant), hashlib.sha256())
             digest.update(f"{name} {len(rows)} ".encode())
             digest.update(_bytes_of(rows))
     return {tenant: digest.hexdigest()[:32] for tenant, digest in digests.items()}

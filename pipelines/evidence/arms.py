@@ -28,6 +28,7 @@ from pipelines.evidence.people import People, of, people_of
 from pipelines.evidence.protocols import STRENGTH, Arms, Comparison, Design, MutualHelp, Outcome, Study
 from pipelines.evidence.regression import ancova
 from pipelines.evidence.rows import estimate_columns, protocol_columns
+from pipelines.evidence.watched import GROWS, MEET, NOT_WATCHED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -89,6 +90,19 @@ class ArmStudy:
             for row in _records(self.summaries)
         }
 
+    def meets(self, *arms: str) -> str | None:
+        """Why people of these arms are not independent of each other. None: nobody is in a group."""
+        people = self.people
+        return MEET if any(people.arms.get(each) in arms for each in people.groups) else None
+
+    def keeps_change(self, outcome: Outcome, arm: str) -> str | None:
+        """Why the change of people from first to last score is not theirs for good. None: it is."""
+        scores = self.people.scores
+        is_of_it = (scores["instrument"] == outcome.instrument) & (scores["scale"] == outcome.scale)
+        posted = set(scores.loc[is_of_it, "time_point"])
+        is_once = len(outcome.time_points) == 2 and posted <= set(outcome.time_points)
+        return self.meets(arm) if is_once else GROWS
+
     def contrast(self, arm: str, reference: str) -> str:
         if self.design == "randomised":
             return f"{arm} − {reference}: difference between arms as randomised"
@@ -117,12 +131,13 @@ def arm_rows(study: ArmStudy, outcome: Outcome) -> Iterator[Row]:
         cells = {arm: study.cell(arm, outcome, time_point) for arm in study.arms.arms}
         for cell in cells.values():
             for row in _arm_rows(cell):
-                yield study.common | place | row
+                yield study.common | place | row | {NOT_WATCHED: study.meets(cell.arm)}
         reference = cells[study.arms.reference_arm]
         for cell in cells.values():
             if cell is not reference:
+                why_not = study.meets(cell.arm, reference.arm)
                 for row in _contrast_rows(study, cell, reference):
-                    yield study.common | place | row
+                    yield study.common | place | row | {NOT_WATCHED: why_not}
 
 
 def place_of(outcome: Outcome, time_point: str | None) -> Row:
@@ -246,7 +261,8 @@ def change_rows(study: ArmStudy, outcome: Outcome, changes: pd.DataFrame) -> Ite
         cell = study.cell(arm, outcome, outcome.time_points[0])
         for name, estimate, paired, inside in _shares(found.get(arm)):
             row = _share_row(cell, name, estimate, n=paired, inside=inside, unit=_PAIRED)
-            yield study.common | place_of(outcome, None) | row
+            why_not = study.keeps_change(outcome, arm)
+            yield study.common | place_of(outcome, None) | row | {NOT_WATCHED: why_not}
 
 
 def _shares(changed: Any) -> Iterator[tuple[str, Estimate, int, int | None]]:
@@ -298,6 +314,7 @@ def recovery_rows(study: ArmStudy, recoveries: pd.DataFrame) -> Iterator[Row]:
             share = proportion(n, out_of[unit])
             estimate = replace(share, method=f"{share.method}; {method}")
             place = {"outcome": "recovery", "instrument": "phq-9, gad-7", "instrument_scale": "total"}
+            place |= {NOT_WATCHED: GROWS}
             yield (
                 study.common
                 | place
@@ -340,6 +357,7 @@ def cost_rows(study: ArmStudy, costs: pd.DataFrame) -> Iterator[Row]:
             | {
                 "outcome": "cost",
                 "estimate_name": "mean_cost",
+                NOT_WATCHED: GROWS,
                 "arm": arm,
                 "part": currency,
                 "denominator_unit": "people for whom a cost was posted",

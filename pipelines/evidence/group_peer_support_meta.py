@@ -33,6 +33,7 @@ from pipelines.evidence.pooling import (
 from pipelines.evidence.protocols import STRENGTH, PooledOutcome, Pooling, protocols
 from pipelines.evidence.rows import GROUP_PEER_SUPPORT_META, estimate_columns, frame, protocol_columns
 from pipelines.evidence.study_effects import NOTHING, StudyEffect, study_effects
+from pipelines.evidence.watched import TIGHTEST_SE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,6 +88,7 @@ def _rows_of_outcome(
         **protocol_columns(protocol, tenant, min(reports["data_class"]), first),
         "outcome": outcome.outcome,
         "scale": outcome.scale,
+        TIGHTEST_SE: outcome.tightest_se,
         "period": f"{first}/{max(told_at).date()}",
     }
     for row in _rows(protocol, outcome, found, eligible):

@@ -171,7 +171,7 @@ def _tests(
         if found.reason or difference.estimate is None:
             yield f"{name}_difference", None, not_estimated(method, found.reason or ""), found.level
             continue
-        whole = Estimate(difference.estimate, difference.se, found.low, found.high, method)
+        whole = replace(difference, ci_low=found.low, ci_high=found.high, method=method)
         yield f"{name}_difference", found.verdict, whole, found.level
         yield f"{name}_p", found.verdict, Estimate(found.p, None, None, None, method), found.level
 

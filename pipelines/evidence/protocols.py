@@ -20,6 +20,7 @@ from pipelines.evidence.gee import Correction
 from pipelines.evidence.low2020 import UNDIVIDED
 from pipelines.evidence.mixed import Likelihood
 from pipelines.evidence.pooling import Conventions
+from pipelines.evidence.sequences import BURN_IN, Watch
 from pipelines.evidence.trends import Family
 
 FOLDER = Path(__file__).parent / "protocols"
@@ -117,6 +118,9 @@ class PooledOutcome(_Part):
     """None: each study has one arm, whose share is pooled."""
     instruments: tuple[str, ...] = ()
     time_points: tuple[str, ...] = ()
+    tightest_se: float | None = Field(default=None, gt=0)
+    """The standard error at which the sequence of a pool with one effect for all shall be narrowest, on
+    the scale. None: it has no sequence."""
 
     @model_validator(mode="after")
     def _compares_unless_a_share(self) -> PooledOutcome:
@@ -161,6 +165,12 @@ class Study(_Part):
     """What exactly is estimated. None: it describes."""
     period: Period = Period()
     """Of answers to questionnaires, for a study of people; of what they did, or wrote, for one of groups."""
+    burn_in: int = Field(default=BURN_IN, ge=BURN_IN)
+    """Independent units from which on estimates are watched. More where values are very skewed."""
+
+    @property
+    def watch(self) -> Watch:
+        return Watch(self.burn_in)
 
     def is_post_hoc(self, first_data: date | None) -> bool:
         """Whether the protocol is younger than its first datum. Without data it is not."""
@@ -541,6 +551,11 @@ def protocols(kind: type[Kind]) -> tuple[Kind, ...]:
 def studies_of(system: str) -> list[str]:
     """Names of the studies that one system's table may have rows of. Raises WrongProtocol."""
     return [each.study for each in _all() if each.system == system]
+
+
+def protocols_of(system: str) -> tuple[Protocol, ...]:
+    """Protocols that one system's table follows. Raises WrongProtocol."""
+    return tuple(each for each in _all() if each.system == system)
 
 
 def studies_of_people() -> list[str]:

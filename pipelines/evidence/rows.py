@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.evidence.estimates import CI_LEVEL, Estimate
 from pipelines.evidence.protocols import Protocol
+from pipelines.evidence.watched import ESTIMATED, WATCH, anytime_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,9 +79,22 @@ ESTIMATE = (
     ),
     Column("n_consented", "bigint", f"People whose events may be used. {_SMALL}"),
     Column("n_excluded", "bigint", f"People left out because no consent is recorded. {_SMALL}"),
-    Column("anytime_low", _NUMBER, "Lower end of an anytime-valid interval. NULL: not available."),
-    Column("anytime_high", _NUMBER, "Upper end of an anytime-valid interval. NULL: not available."),
-    Column("looks", "bigint", "How often the estimate has been looked at. NULL: not counted."),
+    Column(
+        "anytime_low",
+        _NUMBER,
+        "Lower end of the confidence sequence, which may be looked at in every release. NULL: none.",
+    ),
+    Column("anytime_high", _NUMBER, "Upper end of the confidence sequence. NULL: none."),
+    Column(
+        "looks",
+        "bigint",
+        "Releases that brought the estimate from changed data, this one included. NULL: suppressed, or none.",
+    ),
+    Column(
+        "anytime_reason",
+        "text",
+        "Why there is no sequence: 'fixed-sample only: …', or what voids it. NULL: there is, or suppressed.",
+    ),
     Column("method", "text", "Estimator and interval, with their conventions."),
     Column("design", "text", "randomised, controlled, cohort, cross-sectional or descriptive."),
     Column("period", "text", "First and last day of the data, as 2026-01-01/2026-06-30. NULL: suppressed."),
@@ -257,11 +271,10 @@ TABLES = {
 }
 """The published tables by name."""
 
-NO_ANYTIME = "anytime-valid interval not available"
-
 
 def estimate_columns(estimate: Estimate, level: float = CI_LEVEL) -> dict[str, Any]:
-    """The columns of a row that come from an estimate, whose interval has this level."""
+    """The columns of a row that come from an estimate, whose interval has this level. What looking every day
+    makes of it is said by `frame`, which knows the whole row."""
     return {
         "estimate": estimate.estimate,
         "se": estimate.se,
@@ -269,10 +282,8 @@ def estimate_columns(estimate: Estimate, level: float = CI_LEVEL) -> dict[str, A
         "ci_high": estimate.ci_high,
         "ci_level": None if estimate.ci_low is None else level,
         "not_estimated_reason": estimate.reason,
-        "anytime_low": None,
-        "anytime_high": None,
-        "looks": None,
-        "method": f"{estimate.method}; {NO_ANYTIME}",
+        "method": estimate.method,
+        ESTIMATED: (estimate, level),
     }
 
 
@@ -289,6 +300,7 @@ def protocol_columns(
         "data_class": data_class,
         "population": protocol.population,
         "estimand": protocol.estimand,
+        WATCH: protocol.watch,
     }
 
 
@@ -297,6 +309,7 @@ def frame(rows: Iterable[dict[str, Any]], table: Table, extra: tuple[str, ...] =
     import pandas as pd
 
     names = [*(column.name for column in table.columns), *extra]
+    told = (row | anytime_columns(row) for row in rows)
     return pd.DataFrame(
-        [{name: row.get(name) for name in names} for row in rows], columns=names, dtype=object
+        [{name: row.get(name) for name in names} for row in told], columns=names, dtype=object
     )

@@ -74,8 +74,8 @@ WHY_NOT = {
 
 _ONE_EFFECT = "inverse variance, one effect for all"
 _UNKNOWN = "no theory is known here for this estimate"
-FIXED_ONLY = "fixed-sample only"
-"""How reasons begin why there is none."""
+FIXED_ONLY, VOID = "fixed-sample only", "anytime guarantee void"
+"""How reasons begin why there is none, and why there is none any more."""
 
 
 @dataclass(frozen=True)
@@ -98,10 +98,11 @@ def beside(fixed: Estimate, watch: Watch | None = None, tightest_se: float | Non
     if fixed.estimate is not None and units is not None and units.successes is not None:
         found = proportion(units.successes, units.n, watch.level)
         return replace(found, method=f"{fixed.method}; {found.method.removeprefix('proportion; ')}")
-    why = why_fixed_only(fixed.method)
+    is_pool = fixed.method.startswith(_ONE_EFFECT)
+    why = None if is_pool else why_fixed_only(fixed.method)
     if fixed.estimate is None or not fixed.se:
-        return _fixed_only(fixed, fixed.method, fixed.reason or why or "it has no interval")
-    if fixed.method.startswith(_ONE_EFFECT):
+        return _fixed_only(fixed, fixed.method, fixed.reason or why or "it has no standard error")
+    if is_pool:
         if tightest_se is None:
             return _fixed_only(fixed, fixed.method, "the protocol declares no standard error for it")
         return pooled(fixed, tightest_se, watch.level)
@@ -190,12 +191,16 @@ def e_value(
     return math.exp(min(0.5 * (z**2 * ratio / (ratio + 1) - math.log1p(ratio)), _LARGEST))
 
 
+def void(voided: Collection[Void]) -> str:
+    """In words what voids the guarantee."""
+    return f"{VOID}: {', '.join(words for each, words in VOIDS.items() if each in voided)}"
+
+
 def unless_voided(sequence: Estimate, voided: Collection[Void]) -> Estimate:
     """The sequence, or none and in words what voids its guarantee. What has none keeps its own reason."""
     if not voided or sequence.ci_low is None:
         return sequence
-    told = ", ".join(words for each, words in VOIDS.items() if each in voided)
-    return replace(sequence, ci_low=None, ci_high=None, reason=f"anytime guarantee void: {told}")
+    return replace(sequence, ci_low=None, ci_high=None, reason=void(voided))
 
 
 def standard_errors(clock: float, level: float = CI_LEVEL) -> float:

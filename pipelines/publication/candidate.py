@@ -9,50 +9,26 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import subprocess
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from psycopg2 import sql
 from psycopg2.extras import execute_values
 
-from services.runtime.postgres import Connection, connect
+from pipelines.publication.looks import Looked, count_looks, forget_looks
+from pipelines.publication.store import KeyedTable, PublishedTable, execute, schema_of, transaction
+from services.runtime.postgres import Connection
 from services.runtime.settings import PostgresSettings
 
 if TYPE_CHECKING:
     import pandas as pd
 
-RELEASE_LOCK = 0x72656C65
-"""Key of the advisory lock under which releases are numbered and swapped."""
-
 
 class UnknownCandidate(Exception):
     """No schema of a candidate has this number."""
-
-
-class PublishedColumn(Protocol):
-    """A column with its type and meaning."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def sql_type(self) -> str: ...
-    @property
-    def description(self) -> str: ...
-
-
-class PublishedTable(Protocol):
-    """A table as readers see it."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def description(self) -> str: ...
-    @property
-    def columns(self) -> Sequence[PublishedColumn]: ...
 
 
 @dataclass(frozen=True)
@@ -91,20 +67,24 @@ Fingerprints = Mapping[str, Mapping[str, str]]
 
 def write_candidate(
     postgres: PostgresSettings,
-    tables: Sequence[PublishedTable],
+    tables: Sequence[KeyedTable],
     frames: Mapping[str, pd.DataFrame],
     source: Provenance,
+    *,
     fingerprints: Fingerprints | None = None,
+    looked: Looked | None = None,
 ) -> int:
-    """Writes each table's frame into a new schema. Returns the number of the release that it may become."""
+    """Writes each table's frame into a new schema, and counts its looks. Returns the number of the release
+    that it may become."""
     with transaction(postgres) as connection:
         release_id = _next_release(connection)
         schema = schema_of(release_id)
-        _execute(connection, sql.SQL("CREATE SCHEMA {}").format(schema))
+        execute(connection, sql.SQL("CREATE SCHEMA {}").format(schema))
         _note(connection, release_id, {**_told(source), "fingerprints": fingerprints or {}})
         for table in tables:
             _create(connection, schema, table)
             _fill(connection, schema, table, _with_source(frames[table.name], release_id, source))
+        count_looks(connection, release_id, tables, looked or Looked())
     return release_id
 
 
@@ -147,16 +127,17 @@ def keep_published(
         return
     with transaction(postgres) as connection:
         _forget_fingerprints(connection, release_id, tenants)
+        forget_looks(connection, release_id, tenants)
         for table in tables:
             new = sql.SQL("{}.{}").format(schema_of(release_id), sql.Identifier(table.name))
             whose = sql.SQL("WHERE tenant = ANY({})").format(sql.Literal(sorted(tenants)))
-            _execute(connection, sql.SQL("DELETE FROM {} {}").format(new, whose))
+            execute(connection, sql.SQL("DELETE FROM {} {}").format(new, whose))
             names = {each.name for each in table.columns}
             if names <= _published_columns(connection, table.name):
                 listed = sql.SQL(", ").join(map(sql.Identifier, sorted(names)))
                 published = sql.SQL("evidence.{}").format(sql.Identifier(table.name))
                 statement = sql.SQL("INSERT INTO {} ({}) SELECT {} FROM {} {}")
-                _execute(connection, statement.format(new, listed, listed, published, whose))
+                execute(connection, statement.format(new, listed, listed, published, whose))
 
 
 def _published_columns(connection: Connection, table: str) -> set[str]:
@@ -230,23 +211,7 @@ def _note_of(connection: Connection, release_id: int) -> dict[str, Any]:
 
 def _note(connection: Connection, release_id: int, note: Mapping[str, Any]) -> None:
     statement = sql.SQL("COMMENT ON SCHEMA {} IS {}")
-    _execute(connection, statement.format(schema_of(release_id), sql.Literal(json.dumps(note))))
-
-
-def schema_of(release_id: int) -> sql.Identifier:
-    return sql.Identifier(f"release_{release_id}")
-
-
-@contextmanager
-def transaction(postgres: PostgresSettings) -> Iterator[Connection]:
-    """One transaction in the database of published tables, under the release lock."""
-    connection = connect(postgres, postgres.database_published, autocommit=False)
-    try:
-        with connection, connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_xact_lock(%s)", (RELEASE_LOCK,))
-            yield connection
-    finally:
-        connection.close()
+    execute(connection, statement.format(schema_of(release_id), sql.Literal(json.dumps(note))))
 
 
 def numbers_of_schemas(connection: Connection) -> set[int]:
@@ -275,7 +240,7 @@ def _create(connection: Connection, schema: sql.Identifier, table: PublishedTabl
         sql.SQL("{} {}").format(sql.Identifier(each.name), sql.SQL(each.sql_type)) for each in table.columns
     )
     statement = sql.SQL("CREATE TABLE {}.{} ({})")
-    _execute(connection, statement.format(schema, sql.Identifier(table.name), columns))
+    execute(connection, statement.format(schema, sql.Identifier(table.name), columns))
 
 
 def _fill(connection: Connection, schema: sql.Identifier, table: PublishedTable, rows: pd.DataFrame) -> None:
@@ -301,8 +266,3 @@ def _with_source(rows: pd.DataFrame, release_id: int, source: Provenance) -> pd.
         "computed_at": source.computed_at,
     }
     return rows.assign(**{name: pd.Series([v] * len(rows), rows.index, object) for name, v in stated.items()})
-
-
-def _execute(connection: Connection, statement: sql.Composable) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(statement)

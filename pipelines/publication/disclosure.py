@@ -53,6 +53,7 @@ TAKEN_OUT = (
     "anytime_low",
     "anytime_high",
     "looks",
+    "anytime_reason",
     "period",
     "p_adjusted",
 )

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from psycopg2 import sql
 
-from pipelines.publication.candidate import PublishedTable, note_of, schema_of, transaction
+from pipelines.publication.candidate import note_of
+from pipelines.publication.store import KeyedTable, PublishedTable, schema_of, transaction
 from services.runtime.postgres import Connection
 from services.runtime.settings import PostgresSettings
 
 SOURCE = frozenset({"release_id", "lake_snapshot", "code_version", "computed_at"})
 """Columns that are others in every release."""
-
-
-class KeyedTable(PublishedTable, Protocol):
-    """A table as readers see it, with the columns that name a row."""
-
-    @property
-    def key(self) -> tuple[str, ...]: ...
 
 
 class Change(NamedTuple):

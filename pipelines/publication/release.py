@@ -15,14 +15,9 @@ from datetime import datetime
 import psycopg2.errors
 from psycopg2 import sql
 
-from pipelines.publication.candidate import (
-    Provenance,
-    PublishedTable,
-    note_of,
-    numbers_of_schemas,
-    schema_of,
-    transaction,
-)
+from pipelines.publication.candidate import Provenance, note_of, numbers_of_schemas
+from pipelines.publication.looks import HISTORY, HISTORY_COMMENTS, HISTORY_DESCRIPTION, look
+from pipelines.publication.store import KeyedTable, PublishedTable, is_there, schema_of, transaction
 from services.runtime.postgres import Connection
 from services.runtime.settings import PostgresSettings, ReaderSettings
 
@@ -125,7 +120,7 @@ class NamedSnapshot:
     """Whether readers see rows that it has brought: also those of a tenant whose rows stayed since."""
 
 
-def publish(postgres: PostgresSettings, tables: Sequence[PublishedTable], release_id: int) -> Release:
+def publish(postgres: PostgresSettings, tables: Sequence[KeyedTable], release_id: int) -> Release:
     """Lets readers see a candidate; repeating it changes nothing.
 
     Raises NotApproved, UnknownCandidate, and StillRead when readers do not let go.
@@ -134,6 +129,8 @@ def publish(postgres: PostgresSettings, tables: Sequence[PublishedTable], releas
         source, is_approved = note_of(connection, release_id)
         if not is_approved:
             raise NotApproved(f"Candidate {release_id} has not passed its checks: it cannot be released")
+        if not _is_released(connection, release_id):
+            look(connection, release_id, tables)
         _lock(connection, [*(table.name for table in tables), "releases"])
         _prepare(connection)
         counts = {table.name: _count(connection, table, release_id) for table in tables}
@@ -141,7 +138,7 @@ def publish(postgres: PostgresSettings, tables: Sequence[PublishedTable], releas
         kept = _kept(connection) | {release_id}
         for table in tables:
             _replace_view(connection, table, release_id, kept)
-        _grant(connection, [*(table.name for table in tables), "releases", "data_dictionary"])
+        _grant(connection, [*(table.name for table in tables), "releases", "looks", "data_dictionary"])
         _drop_others(connection, kept, below=release_id)
     return Release(release_id, source.lake_snapshot, source.code_version, counts)
 
@@ -152,7 +149,7 @@ def _lock(connection: Connection, names: Sequence[str]) -> None:
     Waiting for one while holding another would be a deadlock with who reads them in another order, which
     PostgreSQL ends by failing the reader.
     """
-    there = [name for name in names if _is_published(connection, name)]
+    there = [name for name in names if is_there(connection, f"evidence.{name}")]
     deadline = time.monotonic() + LOCK_SECONDS
     while there and not _try_lock(connection, there):
         if time.monotonic() > deadline:
@@ -160,10 +157,12 @@ def _lock(connection: Connection, names: Sequence[str]) -> None:
         time.sleep(LOCK_PAUSE_SECONDS)
 
 
-def _is_published(connection: Connection, name: str) -> bool:
+def _is_released(connection: Connection, release_id: int) -> bool:
+    if not is_there(connection, "evidence.releases"):
+        return False
     with connection.cursor() as cursor:
-        cursor.execute("SELECT to_regclass(%s) IS NOT NULL", (f"evidence.{name}",))
-        return bool((cursor.fetchone() or (False,))[0])
+        cursor.execute("SELECT FROM evidence.releases WHERE release_id = %s", (release_id,))
+        return cursor.fetchone() is not None
 
 
 def _try_lock(connection: Connection, names: Sequence[str]) -> bool:
@@ -240,11 +239,13 @@ def _brought_what_is_shown(connection: Connection) -> set[int]:
 
 
 def _prepare(connection: Connection) -> None:
-    """Schema, list of releases and data dictionary: there from the first release on."""
+    """Schema, list of releases and of looks, data dictionary: there from the first release on."""
     _run(connection, sql.SQL("CREATE SCHEMA IF NOT EXISTS evidence"))
     _run(connection, sql.SQL(RELEASES))
+    _run(connection, sql.SQL(HISTORY))
     _run(connection, sql.SQL(DICTIONARY))
     _comment(connection, "releases", "TABLE", "Every release, newest last.", RELEASES_COMMENTS)
+    _comment(connection, "looks", "TABLE", HISTORY_DESCRIPTION, HISTORY_COMMENTS)
     words = "What each column of the schema means."
     _comment(connection, "data_dictionary", "VIEW", words, DICTIONARY_COMMENTS)
 

@@ -27,7 +27,8 @@ def row(**changes: Any) -> dict[str, Any]:
         "ci_high": 1.5, "n": 30, "n_arm": 14, "n_reference": 16, "denominator": 30,
         "denominator_unit": "people with a score", "n_consented": 40, "method": "m", "design": "randomised",
         "period": "2026-01-01/2026-02-01", "suppressed": False, "lake_snapshot": 1, "code_version": "1",
-        "computed_at": pd.Timestamp("2026-03-01", tz="UTC"),
+        "computed_at": pd.Timestamp("2026-03-01", tz="UTC"), "looks": 3,
+        "anytime_reason": "fixed-sample only: 30 of 100 independent units",
     } | changes  # fmt: skip
 
 
@@ -43,6 +44,15 @@ def row(**changes: Any) -> dict[str, Any]:
         ({"period": None}, None),
         ({"study": "another"}, "study_has_a_protocol"),
         ({"se": -1.0}, "se_is_not_negative"),
+        ({"anytime_low": 0.4, "anytime_high": 1.6, "anytime_reason": None}, None),
+        ({"anytime_reason": None}, "no_anytime_interval_says_why"),
+        ({"anytime_low": 0.4, "anytime_high": 1.6}, "no_anytime_interval_says_why"),
+        ({"anytime_low": 0.4, "anytime_reason": None}, "no_anytime_interval_says_why"),
+        (
+            {"anytime_low": 0.6, "anytime_high": 1.6, "anytime_reason": None},
+            "anytime_interval_contains_the_fixed_one",
+        ),
+        ({"looks": 0}, "looks_are_counted_from_1"),
         ({"contrast": "a causes b", "design": "cohort"}, "only_randomised_designs_speak_of_effects"),
     ],
 )

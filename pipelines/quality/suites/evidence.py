@@ -46,7 +46,14 @@ ALWAYS_THERE = (
 
 DESIGNS = ("randomised", "controlled", "cohort", "cross-sectional", "descriptive")
 
-NUMBERS = ("estimate", "se", "ci_low", "ci_high", "n", "denominator", "missing_share")
+NUMBERS = (
+    *("estimate", "se", "ci_low", "ci_high", "n", "denominator", "missing_share"),
+    *("anytime_low", "anytime_high", "looks"),
+)
+
+EMPTIED = ("estimate", "se", "ci_low", "ci_high", "n", "denominator")
+WATCHED = ("anytime_low", "anytime_high", "anytime_reason", "looks")
+"""What a suppressed row does not tell."""
 
 PEOPLE = ("n", "n_arm", "n_reference")
 """Columns that count the people of a row. A table may lack the latter two."""
@@ -95,6 +102,9 @@ def evidence_suite(
         is_between("share", 0, 1, "shares_are_between_0_and_1"),
         is_between("missing_share", 0, 1, "missing_share_is_between_0_and_1"),
         is_true("is_ordered", "interval_contains_estimate"),
+        is_true("is_wider", "anytime_interval_contains_the_fixed_one"),
+        is_true("is_watched_or_why", "no_anytime_interval_says_why"),
+        is_between("looks", 1, None, "looks_are_counted_from_1"),
         is_true("is_large_enough", "no_shown_cell_is_below_the_threshold"),
         is_true("is_emptied", "suppressed_cells_are_empty"),
         is_true("is_explained", "missing_estimates_say_why"),
@@ -118,11 +128,12 @@ def _derive(frame: pd.DataFrame, thresholds: Mapping[str, int]) -> pd.DataFrame:
     return frame.assign(
         share=frame["estimate"].where(is_share),
         is_ordered=_is_ordered(frame),
+        is_wider=_is_wider(frame),
+        is_watched_or_why=~is_shown | _is_watched_or_why(frame),
         is_large_enough=~is_shown
         | (frame["source_kind"] == "literature")
         | _is_large_enough(frame, thresholds),
-        is_emptied=is_shown
-        | (frame[["estimate", "se", "ci_low", "ci_high", "n", "denominator"]].isna().all(axis=1)),
+        is_emptied=is_shown | (frame[[*EMPTIED, *WATCHED]].isna().all(axis=1)),
         is_explained=(is_shown & (is_estimated | has_reason))
         | (~is_shown & frame["suppression_reason"].notna()),
         is_within=_is_within(frame),
@@ -140,6 +151,27 @@ def _is_ordered(frame: pd.DataFrame) -> pd.Series[bool]:
     low = frame["ci_low"].isna() | is_missing | (frame["ci_low"] <= frame["estimate"] + slack)
     high = frame["ci_high"].isna() | is_missing | (frame["estimate"] - slack <= frame["ci_high"])
     return low & high
+
+
+def _is_wider(frame: pd.DataFrame) -> pd.Series[bool]:
+    slack = frame["estimate"].abs() * TOLERANCE
+    low = (
+        frame["anytime_low"].isna()
+        | frame["ci_low"].isna()
+        | (frame["anytime_low"] <= frame["ci_low"] + slack)
+    )
+    high = (
+        frame["anytime_high"].isna()
+        | frame["ci_high"].isna()
+        | (frame["ci_high"] - slack <= frame["anytime_high"])
+    )
+    return low & high
+
+
+def _is_watched_or_why(frame: pd.DataFrame) -> pd.Series[bool]:
+    """Both ends or none, and a reason where there is none and nowhere else."""
+    low, high, why = (frame[name].notna() for name in ("anytime_low", "anytime_high", "anytime_reason"))
+    return (low == high) & (low != why)
 
 
 def _is_large_enough(frame: pd.DataFrame, thresholds: Mapping[str, int]) -> pd.Series[bool]:
