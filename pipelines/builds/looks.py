@@ -90,19 +90,22 @@ def what_voids(before: Units, now: Units, at: Sequence[Any], looked_at: datetime
 
 def unless_void(table: str, rows: pd.DataFrame, voids: Mapping[Watched, Collection[str]]) -> pd.DataFrame:
     """The rows without the sequences that are void, and with the reason."""
+    import pandas as pd
+
     of_table: dict[tuple[str, ...], Any] = {
         each[1:]: found for each, found in voids.items() if each.table == table
     }
     if not of_table:
         return rows
-    keys = [*zip(rows["tenant"], rows["study"], rows["protocol_version"], strict=True)]
-    is_void = rows["anytime_low"].notna() & np.array([key in of_table for key in keys], bool)
-    reasons = [void(of_table[key]) if is_it else None for key, is_it in zip(keys, is_void, strict=True)]
-    return rows.assign(
-        anytime_low=rows["anytime_low"].mask(is_void, None),
-        anytime_high=rows["anytime_high"].mask(is_void, None),
-        anytime_reason=[new or old for new, old in zip(reasons, rows["anytime_reason"], strict=True)],
-    )
+    changed = [_unless_void(row, of_table) for row in rows.to_dict("records")]
+    return pd.DataFrame(changed, columns=rows.columns, dtype=object)
+
+
+def _unless_void(row: dict[Any, Any], of_table: Mapping[tuple[str, ...], Collection[Void]]) -> dict[Any, Any]:
+    found = of_table.get((row["tenant"], row["study"], row["protocol_version"]))
+    if not found or row["anytime_low"] is None:
+        return row
+    return row | {"anytime_low": None, "anytime_high": None, "anytime_reason": void(found)}
 
 
 def _watched(
