@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 import pandas as pd
 import pytest
@@ -14,6 +14,7 @@ from pipelines.builds import evidence
 from pipelines.builds.evidence import suite_of
 from pipelines.builds.looks import LATE, unless_void, what_is_looked_at
 from pipelines.builds.unchanged import prints
+from pipelines.defs.evidence import plots_looks
 from pipelines.evidence import carers_controlled as table
 from pipelines.evidence import group_peer_support_meta as meta
 from pipelines.evidence.estimates import Estimate, Summary, mean, mean_difference, proportion
@@ -302,3 +303,33 @@ def test_units_are_told_by_what_they_are_and_not_by_the_types_of_columns() -> No
     as_objects = of_scores(lambda scores: scores.assign(score=scores["score"].astype(object)))
     one, other = (look(each).seen[WATCHED].units for each in (carers(), as_objects))
     assert one and one == other
+
+
+class TestPlot:
+    """Panels are drawn of released looks, and of the candidate where it brings a new one."""
+
+    ROW: ClassVar[dict[str, Any]] = {
+        "study": "s", "estimate_name": "mean", "protocol_version": "1", "looks": 1, "estimate": 1.0,
+        "ci_low": 0.5, "ci_high": 1.5, "anytime_low": 0.0, "anytime_high": 2.0,
+    }  # fmt: skip
+
+    @pytest.mark.parametrize(("estimate", "looks"), [(1.0, [1]), (1.1, [1, 2])])
+    def test_an_unchanged_candidate_is_no_further_look(self, estimate: float, looks: list[int]) -> None:
+        history = pd.DataFrame([self.ROW | {"row_key": "k"}, self.ROW | {"row_key": "other"}], dtype=object)
+        panel = self.drawn(history, self.ROW | {"estimate": estimate})
+        (points, *_) = panel.lines
+        assert [*points.get_xdata()] == looks
+        assert {each.get_label() for each in panel.containers} == {"fixed-sample interval"}
+        assert panel.get_title() == "s: mean"
+
+    def test_the_first_look_is_drawn_before_any_release(self) -> None:
+        history = pd.DataFrame([], columns=["row_key", *self.ROW], dtype=object)
+        (points, *_) = self.drawn(history, self.ROW).lines
+        assert [*points.get_ydata()] == [1.0]
+
+    def drawn(self, history: pd.DataFrame, row: dict[str, Any]) -> Any:
+        from matplotlib.figure import Figure
+
+        axes = Figure().subplots(1, 1, squeeze=False)[0]
+        plots_looks.draw(axes, history, {"k": row})
+        return axes[0]

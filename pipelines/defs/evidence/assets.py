@@ -14,6 +14,7 @@ from pipelines.builds.evidence import Candidate, make_candidate, rules_of
 from pipelines.defs import freshness
 from pipelines.defs.automation.conditions import WHEN_MOVED
 from pipelines.defs.evidence.plots import plot_of
+from pipelines.defs.evidence.plots_looks import plot_of_looks
 from pipelines.defs.resources import Database, Lake
 from pipelines.evidence.inputs import marts_of
 from pipelines.evidence.rows import TABLES, Table
@@ -50,7 +51,7 @@ def assets() -> dg.AssetsDefinition:
         for name, found in made.results.items():
             yield dg.MaterializeResult(
                 asset_key=evidence_key(name),
-                metadata=_metadata(name, made, time.monotonic() - started),
+                metadata=_metadata(name, made, database, time.monotonic() - started),
                 check_results=[_check_result(name, each, made) for each in found],
             )
 
@@ -69,7 +70,7 @@ def _spec(table: Table) -> dg.AssetSpec:
     )
 
 
-def _metadata(name: str, made: Candidate, seconds: float) -> dict[str, Any]:
+def _metadata(name: str, made: Candidate, database: Database, seconds: float) -> dict[str, Any]:
     rows = made.frames[name]
     return {
         "dagster/row_count": len(rows),
@@ -80,6 +81,7 @@ def _metadata(name: str, made: Candidate, seconds: float) -> dict[str, Any]:
         "lake_snapshot": made.lake_snapshot,
         "seconds": round(seconds, 2),
         "plot": dg.MetadataValue.md(plot_of(name, rows)),
+        "looks": dg.MetadataValue.md(plot_of_looks(database.settings, name, rows)),
     }
 
 
