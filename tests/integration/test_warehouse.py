@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import math
+import shutil
 import statistics
 import subprocess
 from collections import Counter
@@ -50,7 +51,9 @@ from pipelines.builds.evidence import computed
 from pipelines.builds.one import BUILD_LOCK, building
 from pipelines.defs.days import today
 from pipelines.defs.transformation import project
+from pipelines.evidence import protocols
 from pipelines.evidence.rows import TABLES
+from pipelines.evidence.sequences import VOID, VOIDS
 from pipelines.publication import release as releasing
 from pipelines.publication.candidate import approve, provenance, read_candidate, write_candidate
 from pipelines.publication.disclosure import control
@@ -115,6 +118,26 @@ REJECTED = [
 
 
 DEFERRED = [_answer(f"deferred-{i}", total=i) for i in range(1, 4)]
+
+
+WATCHED = """
+study: watched
+system: carers_controlled
+version: "1"
+dated: 2019-12-31
+population: Nobody
+estimand: Mean distress of people allocated to the group.
+design: cohort
+arms: {group: a group, others: none}
+reference_arm: others
+outcomes:
+  - outcome: distress
+    instrument: k10
+    instrument_version: "1"
+    direction: lower_is_better
+    time_points: [once]
+"""
+"""A protocol that is older than its data, whose mean may be watched from a hundred people on."""
 
 
 def nothing_known(_: PostgresSettings) -> dict[str, dict[str, str]]:
@@ -191,9 +214,15 @@ def warehouse(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         # What dbt needs is put into this process's environment; it is taken out again with the rest.
         for name, value in project.environment().items():
             patch.setenv(name, value)
+        folder = tmp_path_factory.mktemp("evidence") / "protocols"
+        shutil.copytree(protocols.FOLDER, folder)
+        (folder / "watched.yaml").write_text(WATCHED)
+        patch.setattr(protocols, "FOLDER", folder)
+        protocols._all.cache_clear()
         postgres = PostgresSettings.load()
         provision()
         yield Warehouse(postgres)
+    protocols._all.cache_clear()
 
 
 @pytest.fixture(scope="module")
@@ -212,6 +241,8 @@ def first(warehouse: Warehouse) -> dg.ExecuteInProcessResult:
         raw.land("participation_events", REJECTED, tenant="worse", data_class=DATA_CLASS_SYNTHETIC)
         _land_regrets(raw)
         _land_answers(raw)
+        for tenant in ("growing", "backfilled", "corrected", "withdrawing"):
+            _land_watched(raw, tenant, range(104), at=START)
         raw.land_failures([_set_aside(7), _set_aside(7), _set_aside(8)])
         # A partner repeats a deferred event; another one is in conflict with an event that came in.
         raw.land_failures([_deferred(each) for each in (*DEFERRED, DEFERRED[0])])
@@ -257,6 +288,15 @@ def second(warehouse: Warehouse, first: dg.ExecuteInProcessResult) -> Before:
         # A field that is new in the contract: landing makes the column, staging need not know it.
         lake.execute("ALTER TABLE raw.participation_events ADD COLUMN new_in_the_contract VARCHAR")
         number = {each.tenant_id: each.slice_id for each in blocked_slices(lake)}
+        _land_watched(raw, "growing", range(104, 110), at=datetime.now(UTC))
+        _land_watched(raw, "backfilled", range(104, 110), at=START)
+        took_back = retraction_of(_answer_of("corrected", 0, START))
+        raw.land("outcome_events", [took_back], tenant="corrected", data_class=DATA_CLASS_PUBLIC)
+        left = outcome(
+            "left", at=START + timedelta(days=30), participant="withdrawing-0",
+            consent_withdrawn={"scope": CONSENT_SCOPE_RESEARCH},
+        )  # fmt: skip
+        raw.land("outcome_events", [left], tenant="withdrawing", data_class=DATA_CLASS_LIVE)
     _circles("slices", "release", str(number["bad"]), "--yes", "--note", "a session that went on for days")
     _circles("slices", "reject", str(number["worse"]), "--yes", "--note", "the partner posts it again")
     before.second.append(warehouse.build())
@@ -371,6 +411,33 @@ def _land_clinic(raw: RawLake, tenant: str, people: int, without_consent: int) -
     consents = [consent(f"{tenant}-p{i}", START) for i in range(people - without_consent)]
     raw.land("participation_events", events, tenant=tenant, data_class=DATA_CLASS_LIVE)
     raw.land("outcome_events", consents, tenant=tenant, data_class=DATA_CLASS_LIVE)
+
+
+def _land_watched(raw: RawLake, tenant: str, people: range, at: datetime) -> None:
+    """People of the protocol `watched`, with an answer each."""
+    is_live = tenant == "withdrawing"
+    allocated = {"study_code": "watched", "arm": "group"}
+    events = [
+        event
+        for each in people
+        for event in (
+            *([consent(f"{tenant}-{each}", at)] if is_live else []),
+            outcome(tenant, each, "arm", at=at, participant=f"{tenant}-{each}", arm_allocated=allocated),
+            _answer_of(tenant, each, at),
+        )
+    ]
+    data_class = DATA_CLASS_LIVE if is_live else DATA_CLASS_PUBLIC
+    raw.land("outcome_events", events, tenant=tenant, data_class=data_class)
+
+
+def _answer_of(tenant: str, person: int, at: datetime) -> Any:
+    answered = {
+        "instrument": "k10", "instrument_version": "1", "total": 10.0 + 7 * person % 40,
+        "study_code": "watched", "time_point": "once",
+    }  # fmt: skip
+    return outcome(
+        tenant, person, "answer", at=at, participant=f"{tenant}-{person}", questionnaire_answered=answered
+    )
 
 
 def _land_regrets(raw: RawLake) -> None:
@@ -1356,6 +1423,7 @@ class TestReaders:
             "SELECT * FROM live.group_engagement",
             "CREATE TABLE evidence.mine (a int)",
             "DELETE FROM evidence.releases",
+            "SELECT * FROM looks.looks_seen",
         ):
             with pytest.raises(psycopg2.errors.InsufficientPrivilege):
                 warehouse.published(statement)
@@ -1375,7 +1443,7 @@ class TestReaders:
     ) -> None:
         rows = warehouse.published("SELECT * FROM evidence.data_dictionary")
         tables = {row["table_name"] for row in rows}
-        assert tables == {*TABLES, "releases", "data_dictionary"}
+        assert tables == {*TABLES, "releases", "looks", "data_dictionary"}
         assert [row for row in rows if not row["description"]] == []
 
     def test_a_candidate_that_has_not_passed_its_checks_is_never_released(
@@ -1426,6 +1494,67 @@ class TestReaders:
                     cursor.execute(f"SELECT release_id, count(*) FROM evidence.{name} GROUP BY 1")
                     assert dict(cursor.fetchall()) == expected[name]
                 reader.rollback()
+
+
+class TestLooks:
+    """After all the builds of this module, of which two had changed data; some were never released."""
+
+    def test_a_release_is_a_look_where_data_have_changed(self, warehouse: Warehouse, second: Before) -> None:
+        found = self.looks_of(warehouse, "SELECT tenant, looks FROM evidence.group_engagement")
+        assert (found["women"], found["clinic-large"], found["clinic-small"]) == ({1}, {2}, {None})
+        assert found["good"] <= {1, 2} and 2 in found["good"]
+        printed = "SELECT source_kind AS tenant, looks FROM evidence.mutual_help WHERE tenant = 'literature'"
+        assert self.looks_of(warehouse, printed) == {"literature": {None}}
+
+    def looks_of(self, warehouse: Warehouse, statement: str) -> dict[str, set[int | None]]:
+        found: dict[str, set[int | None]] = {}
+        for row in warehouse.published(statement):
+            found.setdefault(row["tenant"], set()).add(row["looks"])
+        return found
+
+    def test_a_sequence_goes_on_while_people_are_added_and_is_void_for_good_when_they_are_not(
+        self, warehouse: Warehouse, second: Before
+    ) -> None:
+        rows = {each["tenant"]: each for each in self.means(warehouse)}
+        reasons = {tenant: row["anytime_reason"] for tenant, row in rows.items()}
+        assert reasons == {
+            "growing": None,
+            "backfilled": f"{VOID}: {VOIDS['backfill']}",
+            "corrected": f"{VOID}: {VOIDS['revision']}",
+            "withdrawing": f"{VOID}: {VOIDS['erasure']}",
+        }
+        assert {tenant: (row["n"], row["looks"]) for tenant, row in rows.items()} == {
+            "growing": (110, 2), "backfilled": (110, 2), "corrected": (103, 2), "withdrawing": (103, 2),
+        }  # fmt: skip
+        row = rows["growing"]
+        assert row["anytime_low"] < row["ci_low"] < row["ci_high"] < row["anytime_high"]
+        assert {each["anytime_low"] for each in rows.values() if each["tenant"] != "growing"} == {None}
+
+    def means(self, warehouse: Warehouse) -> list[dict[str, Any]]:
+        return warehouse.published(
+            "SELECT * FROM evidence.carers_controlled "
+            "WHERE study = 'watched' AND arm = 'group' AND estimate_name = 'mean'"
+        )
+
+    def test_every_look_is_listed_once(self, warehouse: Warehouse, second: Before) -> None:
+        looks = "SELECT tenant, looks, n, row_key FROM evidence.looks ORDER BY tenant, looks"
+        before = warehouse.published(looks)
+        assert [(each["tenant"], each["looks"], each["n"]) for each in before] == [
+            ("backfilled", 1, 104), ("corrected", 1, 104), ("growing", 1, 104), ("growing", 2, 110),
+            ("withdrawing", 1, 104),
+        ]  # fmt: skip
+        assert before[2]["row_key"] in _circles("evidence", "rows", "carers_controlled")
+        publish(warehouse.postgres, [*TABLES.values()], newest_release(warehouse))
+        assert warehouse.published(looks) == before
+
+    def test_what_is_remembered_of_people_is_kept_once(self, warehouse: Warehouse, second: Before) -> None:
+        owner = warehouse.postgres
+        kept = "SELECT count(*) FROM {}.looks_seen WHERE units IS NOT NULL"
+        counts = [
+            rows_for(owner, owner.user, owner.password, kept.format(schema))[0]["count"]
+            for schema in ("looks", "release_1", "release_2")
+        ]
+        assert counts == [4, 0, 0]
 
 
 def newest_release(warehouse: Warehouse) -> int:

@@ -38,6 +38,13 @@ def row(**changes: Any) -> dict[str, Any]:
         ({}, None),
         ({"n": 41, "denominator": 41}, "people_fit_their_wholes"),
         ({"n_arm": 31}, "people_fit_their_wholes"),
+        ({"data_class": "live"}, None),
+        ({"data_class": "live", "n_arm": 0}, None),
+        ({"data_class": "live", "n_arm": 9}, "no_shown_cell_is_below_the_threshold"),
+        (
+            {"data_class": "live", "n": 0, "n_arm": 0, "n_reference": 0},
+            "no_shown_cell_is_below_the_threshold",
+        ),
         ({"denominator": 29}, "people_fit_their_wholes"),
         ({"denominator": 29, "denominator_unit": "threads"}, None),
         ({"period": "2026-02-01/2026-01-01"}, "period_is_in_order"),

@@ -178,9 +178,12 @@ def _is_large_enough(frame: pd.DataFrame, thresholds: Mapping[str, int]) -> pd.S
     import pandas as pd
 
     threshold = frame["data_class"].map(dict(thresholds)).fillna(max(thresholds.values()))
-    people = [pd.to_numeric(frame[name]) for name in PEOPLE if name in frame.columns]
-    # Where single people may be shown, an empty cell may be shown as well: it says so.
-    enough = [count.isna() | (count >= threshold) | ((count == 0) & (threshold <= 1)) for count in people]
+    people = {name: pd.to_numeric(frame[name]) for name in PEOPLE if name in frame.columns}
+    # An arm without anybody tells of nobody. Nobody behind the whole row may be shown where one person may.
+    enough = [
+        count.isna() | (count >= threshold) | ((count == 0) & ((threshold <= 1) | (name != "n")))
+        for name, count in people.items()
+    ]
     return pd.concat(enough, axis=1).all(axis=1)
 
 
