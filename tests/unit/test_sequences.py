@@ -79,6 +79,13 @@ class TestBeside:
         assert (found.ci_low, found.ci_high) == (exact.ci_low, exact.ci_high)
         assert found.method == f"{estimates.proportion(0, 3).method}; {exact.method.partition('; ')[2]}"
 
+    @given(st.integers(1, 2000), st.floats(0, 1))
+    def test_they_hold_the_fixed_sample_interval(self, n: int, share: float) -> None:
+        for fixed in (estimates.proportion(round(share * n), n), a_mean(max(n, BURN_IN))):
+            found = beside(fixed)
+            ends = found.ci_low, fixed.ci_low, fixed.ci_high, found.ci_high
+            assert None not in ends and ends == tuple(sorted(ends, key=float))  # type: ignore[arg-type]
+
     def test_groups_are_the_units_where_people_meet(self) -> None:
         y = np.random.default_rng(1).normal(0, 1, 200)
         fit = fit_linear(y, np.ones((200, 1)), np.arange(200) // 10)
