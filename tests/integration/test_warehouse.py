@@ -243,6 +243,8 @@ def first(warehouse: Warehouse) -> dg.ExecuteInProcessResult:
         _land_answers(raw)
         for tenant in ("growing", "backfilled", "corrected", "withdrawing"):
             _land_watched(raw, tenant, range(104), at=START)
+            data_class = DATA_CLASS_LIVE if tenant == "withdrawing" else DATA_CLASS_PUBLIC
+            raw.land("study_events", [registered("watched")], tenant=tenant, data_class=data_class)
         raw.land_failures([_set_aside(7), _set_aside(7), _set_aside(8)])
         # A partner repeats a deferred event; another one is in conflict with an event that came in.
         raw.land_failures([_deferred(each) for each in (*DEFERRED, DEFERRED[0])])
