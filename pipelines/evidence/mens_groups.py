@@ -7,6 +7,7 @@ researcher: here are codes. Everything is a description of those who are in grou
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -44,7 +45,7 @@ Words = npt.NDArray[np.object_]
 def mens_groups(inputs: Inputs) -> pd.DataFrame:
     """One row per protocol, tenant, estimate and stratum. A tenant has interviews or scores in the study."""
     rows = [row for protocol in protocols(MensGroups) for row in study_rows(inputs, protocol)]
-    return frame(rows, MENS_GROUPS, extra=("parts", "cells", "cube", "missing"))
+    return frame(rows, MENS_GROUPS, extra=("parts", "cells", "cube", "missing", "groups"))
 
 
 def study_rows(inputs: Inputs, protocol: MensGroups) -> Iterator[Row]:
@@ -144,6 +145,16 @@ class Units:
         cells.add("population", self.populations, study.protocol.populations)
         return cells.cube([])
 
+    def totals(self, study: Study) -> tuple[tuple[int, ...], ...]:
+        """People of each group, of all groups and of those for each population: figures of single groups are
+        in other tables."""
+        of_groups = [_is(each, self.populations) for each in study.protocol.populations]
+        return tuple(self._sizes(each) for each in (np.ones(len(self.groups), bool), *of_groups))
+
+    def _sizes(self, is_in: Booleans) -> tuple[int, ...]:
+        pairs = {*zip(self.groups[is_in], self.people[is_in], strict=True)}
+        return tuple(sorted(Counter(group for group, _ in pairs).values()))
+
     @property
     def _levels(self) -> tuple[str, ...]:
         return (*GENDERS, *sorted({each for each in self.genders if each is not None} - {*GENDERS}))
@@ -182,6 +193,7 @@ def _stratum_rows(study: Study, figure: Figure) -> Iterator[Row]:
                 "cells": (place, *cases),
                 "cube": cube,
                 "missing": (missing,),
+                "groups": units.totals(study) if figure.source == "members" else (),
             }
             | figure.told
         )
@@ -300,6 +312,7 @@ def _reciprocity_rows(study: Study) -> Iterator[Row]:
     pairs = zip(*map(_genders, _both(dyads, "gender")), strict=True)
     kinds = _array([_kind(*each) for each in pairs])
     units = Units(groups, kinds, groups, _words(dyads["population"]), is_mutual)
+    totals = _of_both(units, dyads).totals(study)
     people = np.unique(np.concatenate([*map(_words, _both(dyads, "id"))]).astype(str), return_inverse=True)[1]
     people = people.reshape(2, -1)
 
@@ -327,8 +340,19 @@ def _reciprocity_rows(study: Study) -> Iterator[Row]:
                 "denominator_unit": "dyads with a reply",
                 "missing_share": 0.0,
                 "parts": (n, *own, *(of_genders if part and ":" in part else ())),
+                "groups": totals,
             }
         )
+
+
+def _of_both(units: Units, dyads: pd.DataFrame) -> Units:
+    """A row for each of the two."""
+    one, other = map(_words, _both(dyads, "id"))
+    genders, groups, populations = (
+        np.concatenate([each, each]) for each in (units.genders, units.groups, units.populations)
+    )
+    values = np.concatenate([units.values, units.values])
+    return Units(np.concatenate([one, other]), genders, groups, populations, values)
 
 
 def _both(dyads: pd.DataFrame, column: str) -> tuple[pd.Series[Any], pd.Series[Any]]:

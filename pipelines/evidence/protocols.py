@@ -461,6 +461,12 @@ class Survey(Study):
     """Formal treatment, which people may have beside the group, or instead."""
 
     @model_validator(mode="after")
+    def _has_no_period(self) -> Self:
+        if self.period != Period():
+            raise ValueError("period: a survey is told apart by its code, and all of its answers count")
+        return self
+
+    @model_validator(mode="after")
     def _asks_of_its_questions(self) -> Self:
         models = [
             (f"model {each.model}", name)

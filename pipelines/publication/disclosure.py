@@ -1,7 +1,8 @@
 """Disclosure control: which rows are about too few people to be shown, and what is taken out of them.
 
-A row keeps its place: it says that it is suppressed and why. No totals over groups or arms are published,
-so no suppressed cell can be had by subtracting its neighbours from a total. Rows that count people in
+A row keeps its place: it says that it is suppressed and why. Of most tables no totals are published, so no
+suppressed cell can be had by subtracting its neighbours from one. A total over groups names their sizes: what
+is left beside groups that are shown has to be enough people. Rows that count people in
 several ways at once, as a survey's, name their cells; `subtraction` says which others go with a small one.
 How rows are computed is `pipelines.evidence`'; how they are released, `release`'.
 """
@@ -32,7 +33,7 @@ REASON = "fewer than {threshold} people"
 REASON_OF_CELLS = "fewer than {threshold} people, or such would follow from it by subtraction"
 """Of all rows that name their cells: which of them are small themselves is not told."""
 
-ASIDE = ("parts", "cells", "cube", "missing")
+ASIDE = ("parts", "cells", "cube", "missing", "groups")
 """Columns that rows come with and readers do not see."""
 
 TAKEN_OUT = (
@@ -69,8 +70,9 @@ def control(candidate: pd.DataFrame) -> pd.DataFrame:
 
     Needs a column `parts` beside the published ones: the numbers of people that a row tells of (behind it,
     inside and outside a share, not in its denominator). A row may have `cells` and `cube` (see
-    `subtraction`; rows of one cube share the object), and `missing`: numbers of people who lack something,
-    in place of those who consent and are not in the row. These columns are dropped.
+    `subtraction`; rows of one cube share the object), `missing`: numbers of people who lack something, in
+    place of those who consent and are not in the row, and `groups`: for each total over groups that follows
+    from it, their sizes. These columns are dropped.
     """
     import pandas as pd
 
@@ -106,11 +108,21 @@ def _controlled(row: dict[Any, Any], is_held: bool) -> dict[Any, Any]:
     threshold = threshold_of(row["data_class"])
     # A number that is not told is as good as small.
     is_few = any(is_small(part, threshold) for part in row["parts"]) or is_too_few(row["n"] or 0, threshold)
-    if is_few or is_held:
+    if is_few or is_held or any(is_small(_left_over(each, threshold), threshold) for each in _totals(row)):
         emptied = {name: None for name in TAKEN_OUT if name in row}
         reason = REASON_OF_CELLS if isinstance(row.get("cube"), Mapping) else REASON
         return row | emptied | {"suppressed": True, "suppression_reason": reason.format(threshold=threshold)}
     return row | _without_small_remainders(row, threshold) | SHOWN
+
+
+def _left_over(sizes: Sequence[int], threshold: int) -> int:
+    """People of the groups that are too small to be shown alone."""
+    return sum(each for each in sizes if is_small(each, threshold))
+
+
+def _totals(row: dict[Any, Any]) -> tuple[Sequence[int], ...]:
+    told = row.get("groups")
+    return told if isinstance(told, tuple) else ()
 
 
 def is_small(people: int, threshold: int) -> bool:

@@ -179,6 +179,25 @@ class TestRows:
         held = dict(zip(coping["part"], coping["suppressed"], strict=True))
         assert held == {None: False, MEN: True, WOMEN: True, FOR_MEN: False}
 
+    @pytest.mark.parametrize(
+        ("small", "is_held"), [((4,), True), ((4, 4), True), ((6, 6), False), ((), False)]
+    )
+    def test_a_group_too_small_to_be_shown_does_not_follow_from_a_total(
+        self, small: tuple[int, ...], is_held: bool
+    ) -> None:
+        """Attendance and writers of single groups are shown in another table."""
+        sizes = (20, 20, *small)
+        people = [
+            Member(f"g{group}-{i}", ("man", "woman")[i % 2], f"g{group}", (i % 3, 4), 1)
+            for group, size in enumerate(sizes)
+            for i in range(size)
+        ]
+        groups = Groups(people, {f"g{group}": "anyone" for group in range(len(sizes))})
+        rows = control(mens_groups(frames(groups, "live")))
+        for name in ("attendance_rate", "help_giver_share"):
+            found = rows[(rows["estimate_name"] == name) & (rows["part"].isna() | (rows["part"] == MEN))]
+            assert found["suppressed"].tolist() == [is_held] * 2
+
 
 class TestWhatCannotBeComputed:
     def test_one_coder(self) -> None:

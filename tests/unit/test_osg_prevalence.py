@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.api as sm
+from pydantic import ValidationError
 from scipy import stats
 
 from pipelines.builds.evidence import suite_of
@@ -189,6 +190,21 @@ class TestPlanted:
         rows = asked([*planted(1)], ASKED.model_copy(update={"models": (model,)}))
         row = one(rows, "odds_ratio", "mdd: yes against no", "single: mdd")
         assert row["contrast"].endswith("associated with it, not an effect of it; not adjusted")
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"strata": ["income"]}, "strata: income is none of the questions"),
+        ({"references": {"gender": "x"}}, "references: x is no answer to gender"),
+        ({"models": [{"model": "m", "predictors": ["gender", "gender"]}]}, "the same question twice"),
+        ({"models": [{"model": "m", "predictors": ["mdd"]}] * 2}, "two have the same name"),
+        ({"period": {"first": "2026-01-01"}}, "all of its answers count"),
+    ],
+)
+def test_a_protocol_that_says_something_impossible_is_refused(changes: Row, reason: str) -> None:
+    with pytest.raises(ValidationError, match=reason):
+        Survey.model_validate(ASKED.model_dump(exclude={"period"}) | changes)
 
 
 class TestWhatCannotBeComputed:
