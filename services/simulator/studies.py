@@ -52,7 +52,18 @@ class Truth:
     groups: float = 0.0
     """Standard deviations: of people, of single answers, of groups."""
     lost: float = 0.1
-    """Share who miss a later answer, more of those who were worse before it."""
+    """Share who miss a later answer."""
+    missing: str = "mar"
+    """Who does: `mar`, rather those who were worse at the answer before; `mnar`, rather those who would have
+    been worse at this one; `mcar`, anybody."""
+
+    def __post_init__(self) -> None:
+        if self.missing not in ("mcar", "mar", "mnar"):
+            raise ValueError(f"missing is mcar, mar or mnar, not {self.missing!r}")
+        if not 0 <= self.lost < 1:
+            raise ValueError("lost is a share from 0 to less than 1")
+        if min(self.people, self.answers, self.groups) < 0:
+            raise ValueError("people, answers and groups are standard deviations: 0 or more")
 
 
 @dataclass
@@ -116,6 +127,8 @@ def carers(seed: int, *, in_group: int = 60, controls: int = 90, truth: Truth | 
             if _is_lost(rng, truth, before - 30):
                 break
             before = distress + moved + rng.gauss(0, truth.answers)
+            if _would_be_lost(rng, truth, before - 30):
+                break
             person.scores["k10", time_point] = before
             person.scores["who-5", time_point] = quality - moved + rng.gauss(0, truth.answers)
         people.append(person)
@@ -152,7 +165,9 @@ def mutual_help(
         )
         if not _is_lost(rng, truth, before - 14):
             later = before + moved + truth.years * (years - 5)
-            person.scores["phq-9", "week-12"] = later + rng.gauss(0, math.hypot(truth.people, truth.answers))
+            later += rng.gauss(0, math.hypot(truth.people, truth.answers))
+            if not _would_be_lost(rng, truth, later - 14):
+                person.scores["phq-9", "week-12"] = later
         people.append(person)
     return _in_range(Study(MUTUAL_HELP, {"baseline": 0, "week-12": 84}, people, met))
 
@@ -184,7 +199,8 @@ def youth(seed: int, *, members: int = 160, waiting: int = 80, truth: Truth | No
         )
         if not _is_lost(rng, truth, before - 15):
             later = before + moved + rng.gauss(0, math.hypot(truth.people, truth.answers))
-            person.scores["phq-9", "week-12"] = later
+            if not _would_be_lost(rng, truth, later - 15):
+                person.scores["phq-9", "week-12"] = later
         people.append(person)
     return _in_range(Study(YOUTH, {"baseline": 0, "week-12": 84}, people, met))
 
@@ -202,10 +218,20 @@ def _in_range(study: Study) -> Study:
 
 
 def _is_lost(rng: random.Random, truth: Truth, worse: float) -> bool:
-    """Which hangs on what was answered before (missing at random)."""
-    if truth.lost == 0:
+    """Before the answer: at random, or as what was answered before has it."""
+    if truth.lost == 0 or truth.missing == "mnar":
         return False
-    return rng.random() < 1 / (1 + math.exp(-(math.log(truth.lost / (1 - truth.lost)) + 0.1 * worse)))
+    return rng.random() < _chance(truth, worse if truth.missing == "mar" else 0.0)
+
+
+def _would_be_lost(rng: random.Random, truth: Truth, worse: float) -> bool:
+    """As the answer itself has it, which nobody then sees."""
+    return truth.lost > 0 and truth.missing == "mnar" and rng.random() < _chance(truth, worse)
+
+
+def _chance(truth: Truth, worse: float) -> float:
+    """`lost`, for who is no worse than others."""
+    return 1 / (1 + math.exp(-(math.log(truth.lost / (1 - truth.lost)) + 0.1 * worse)))
 
 
 # --- As events --------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from pipelines.evidence.communities import (
     one_nine_ninety,
 )
 from pipelines.evidence.estimates import Estimate
-from tests.fakes.communities import geramita, psycho_babble, spread
+from services.simulator.published import geramita, psycho_babble, spread
 
 pytestmark = pytest.mark.filterwarnings("error")
 
