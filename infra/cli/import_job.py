@@ -17,9 +17,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
 from google.protobuf.json_format import MessageToJson
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from infra.cli.bars import bars
 from infra.importing.rows import Row, Unreadable, Wrong
 from infra.local.errors import StackError
 from services.client import Client, ClientError, Event, Summary, Tls
@@ -106,13 +105,13 @@ class Survey:
 
 def _survey(job: Job, rows: Iterable[Row]) -> Survey:
     survey = Survey(job.show)
-    with _rejects(job.rejects) as write, _bars() as bars:
-        task = bars.add_task(f"reading {job.path.name}", total=None)
+    with _rejects(job.rejects) as write, bars() as shown:
+        task = shown.add_task(f"reading {job.path.name}", total=None)
         for row in rows:
             survey.add(row)
             for each in row.wrong:
                 write(each)
-            bars.advance(task)
+            shown.advance(task)
     return survey
 
 
@@ -157,9 +156,9 @@ def _show_wrong(job: Job, survey: Survey) -> None:
 
 def _post(job: Job, survey: Survey, rows: Iterable[Row]) -> Summary:
     events = (event for row in rows if not row.wrong for event in row.events)
-    with _client(job) as client, _bars() as bars:
-        task = bars.add_task(f"posting {job.path.name}", total=survey.count_events)
-        return client.post(events, lambda count: bars.advance(task, count))
+    with _client(job) as client, bars() as shown:
+        task = shown.add_task(f"posting {job.path.name}", total=survey.count_events)
+        return client.post(events, lambda count: shown.advance(task, count))
 
 
 def _client(job: Job) -> Client:
@@ -205,16 +204,3 @@ def explained() -> Iterator[None]:
 def _stamp(path: Path) -> tuple[int, int]:
     found = path.stat()
     return found.st_size, found.st_mtime_ns
-
-
-def _bars() -> Progress:
-    console = Console(stderr=True)
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )

@@ -18,6 +18,7 @@ from infra.cli.evidence import evidence
 from infra.cli.importing import importing
 from infra.cli.keys import keys
 from infra.cli.safeguarding import safeguarding
+from infra.cli.simulate import simulate
 from infra.cli.slices import slices
 
 if TYPE_CHECKING:
@@ -276,6 +277,7 @@ cli.add_command(evidence)
 cli.add_command(importing)
 cli.add_command(keys)
 cli.add_command(safeguarding)
+cli.add_command(simulate)
 cli.add_command(slices)
 
 

@@ -214,7 +214,7 @@ COMMUNITIES: Mapping[str, Known] = {
             studies.TENANT, RECOVERY, 240, studies.Truth(), _youth, _of_youth,
         ),
         Known(
-            "community", "twelve weeks of support groups with a small trial", "group_engagement",
+            "community", "twelve weeks of support groups with a small trial", "carers_controlled",
             "synthetic-peer-group", "synthetic-community", RECOVERY, 20_000, None, _community, _of_community,
             size_is="events",
         ),

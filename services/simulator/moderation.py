@@ -124,7 +124,6 @@ def figures(people: int, truth: Truth) -> Sequence[Figure]:
             for hours in (1, 24)
         ]
         told.append(Figure("removed_within", _incidence(removal, reply, 24), part=f"{kind}, 24 h"))
-        told.append(Figure("reply_median_hours", math.log(2) / reply if reply else math.inf, part=kind))
         if answer:
             told.append(Figure("answer_within", _incidence(answer, removal, 24), part=f"{kind}, 24 h"))
         # A gap is one when it has lasted: nobody has dropped out before that.

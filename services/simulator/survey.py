@@ -91,13 +91,12 @@ PER_CLUSTER = 15
 def events(seed: int, people: int, truth: Truth) -> Iterator[Event]:
     """Clusters of fifteen people, each in a stratum. A weight is how many one stands for, on average 1."""
     rng = random.Random(seed)  # noqa: S311  # repeatable on purpose
-    strata, chances = list(STRATA), [share * often for share, often in STRATA.values()]
-    mean = _mean_weight()
+    strata, mean = _strata(math.ceil(people / PER_CLUSTER)), _mean_weight()
     cluster, stratum, shift = "", "", 0.0
     for number in range(people):
         if number % PER_CLUSTER == 0:
             cluster = f"cluster-{number // PER_CLUSTER:04d}"
-            stratum, shift = rng.choices(strata, weights=chances)[0], _bridge(rng, truth)
+            stratum, shift = strata[number // PER_CLUSTER], _bridge(rng, truth)
         answers = _answers(rng, stratum, shift, truth)
         who, at = f"surveyed-{number:05d}", ASKED_AT + timedelta(minutes=number)
         weight = 1 / (STRATA[stratum][1] * ASKED[answers["age-group"]]) / mean
@@ -174,6 +173,15 @@ def _bridge(rng: random.Random, truth: Truth) -> float:
     """The inverse of its distribution function."""
     a, u = _attenuation(truth), rng.uniform(1e-12, 1 - 1e-12)
     return math.log(math.sin(a * math.pi * u) / math.sin(a * math.pi * (1 - u))) / a if a < 1 else 0.0
+
+
+def _strata(clusters: int) -> list[str]:
+    """Of each cluster: as many in a stratum as it is asked for, rounded."""
+    ends, whole, asked = [], 0.0, sum(share * often for share, often in STRATA.values())
+    for share, often in STRATA.values():
+        whole += share * often / asked
+        ends.append(round(whole * clusters))
+    return [stratum for stratum, a, b in zip(STRATA, [0, *ends], ends, strict=False) for _ in range(b - a)]
 
 
 def _mean_weight() -> float:
