@@ -23,6 +23,7 @@ from rich.progress import (
 )
 
 from infra.cli.figures import gather
+from infra.cli.passing_keys import passing_key
 from infra.cli.progress import Progress as StackProgress
 from infra.demo import bcg_trials, beat_the_blues, builds, reviews, southern_women
 from infra.demo.evidence import print_evidence, print_where_to_look
@@ -31,15 +32,18 @@ from infra.local.errors import StackError
 from infra.local.supervision import Supervisor
 from pipelines.quality.admission import newest_pending
 from services.client import Client, Event
-from services.ingestion.keys import create_key, list_keys, revoke_key
 from services.runtime.lake import open_lake
-from services.runtime.postgres import connect
-from services.runtime.settings import IngestionSettings, PostgresSettings, StackSettings, home
+from services.runtime.settings import IngestionSettings, StackSettings, home
 from services.simulator import studies
+from services.simulator.catalogue import COMMUNITIES
 from services.simulator.community import Community
 
 COMMUNITY_TENANT = "synthetic-community"
 COMMUNITY_SEED = 1
+SIMULATED = (
+    "psycho-babble", "geramita", "singapore", "moderation", "survey", "mens-groups", "features",
+)  # fmt: skip
+"""As `circles simulate` posts them by default: the same people, under the same ids."""
 LANDING_SECONDS = 180
 BUILD_SECONDS = 600
 NO_DAGSTER = ("dagster-*",)
@@ -88,6 +92,8 @@ def _sources(count_events: int) -> Iterator[Source]:
     yield Source(bcg_trials.TENANT, "public", "13 vaccine trials", bcg_trials.events)
     yield Source(reviews.TENANT, "public", "studies of two reviews", reviews.events)
     yield Source(studies.TENANT, "synthetic", "synthetic studies", _studies)
+    for known in map(COMMUNITIES.__getitem__, SIMULATED):
+        yield Source(known.tenant, "synthetic", f"{known.name} (simulated)", known.simulated().events)
     community = Community(COMMUNITY_SEED, count_events)
     yield Source(COMMUNITY_TENANT, "synthetic", "synthetic community", community.events)
 
@@ -109,24 +115,11 @@ def _post(source: Source, bars: Progress) -> None:
     events = list(source.events())
     bars.update(task, description=f"posting {source.title}", total=len(events))
     address = f"127.0.0.1:{IngestionSettings.load().port}"
-    with _key(source) as key, Client(address, key) as client:
+    with passing_key(source.tenant_id, source.data_class) as key, Client(address, key) as client:
         summary = client.post(events, lambda count: bars.advance(task, count))
     if summary.refused:
         first = summary.refused[0].result
         raise StackError(f"{len(summary.refused)} events of {source.title} were refused: {first}", "")
-
-
-@contextlib.contextmanager
-def _key(source: Source) -> Iterator[str]:
-    settings = PostgresSettings.load()
-    with contextlib.closing(connect(settings, settings.database_control)) as connection:
-        key = create_key(connection, source.tenant_id, source.data_class)
-        try:
-            yield key
-        finally:
-            ours = [each.key_id for each in list_keys(connection) if f"_{each.key_id}_" in key]
-            for key_id in ours:
-                revoke_key(connection, key_id)
 
 
 def _wait_until_landed(bars: Progress) -> None:

@@ -215,7 +215,7 @@ COMMUNITIES: Mapping[str, Known] = {
         ),
         Known(
             "community", "twelve weeks of support groups with a small trial", "carers_controlled",
-            "synthetic-peer-group", "synthetic-community", RECOVERY, 20_000, None, _community, _of_community,
+            "synthetic-peer-group", "synthetic-groups", RECOVERY, 20_000, None, _community, _of_community,
             size_is="events",
         ),
     )

@@ -91,10 +91,13 @@ def events(seed: int, people: int, truth: Truth) -> Iterator[Event]:
 
 
 def figures(people: int, truth: Truth) -> Sequence[Figure]:
-    """Of everybody alike, men and women."""
+    """Of everybody alike, men and women. A theme is there where both coders find it."""
     return (
         Figure("people", people),
-        *(Figure("theme_share", share, part=theme) for theme, share in THEMES.items()),
+        *(
+            Figure("theme_share", share**2 + truth.kappa * share * (1 - share), part=theme)
+            for theme, share in THEMES.items()
+        ),
         Figure("kappa", truth.kappa),
         Figure("reciprocity", truth.reciprocity),
         Figure("attendance_rate", truth.attendance),
