@@ -187,10 +187,10 @@ def _show_truth(simulated: Simulated) -> None:
     known = simulated.known
     click.echo(f"{_WORDS[known.proof]} (evidence.{known.system}, study {known.study}):")
     print_table(
-        ("figure", "part", "value", "printed"),
+        ("figure", "part", "of", "value", "printed"),
         [
-            [name, part or None, _short(value), printed or None]
-            for name, value, part, printed in simulated.figures()
+            [each.name, each.part or None, each.of or None, _short(each.value), each.printed or None]
+            for each in simulated.figures()
         ],
     )
 

@@ -127,10 +127,9 @@ def figures(people: int, truth: Truth) -> Sequence[Figure]:
     for group, share in GROUPS.items():
         value = _slope_times_r2(truth.drift * share, _posts_per_day(people), truth)
         told += [
-            Figure("slope_times_r2", sign * value if value else 0.0, part=f"{group}, {name}")
+            Figure("slope_times_r2", sign * value if value else 0.0, name, group)
             for name, sign in DRIFTING.items()
         ]
-        told.append(Figure("negative_semantic_change", len(DRIFTING) * value, part=group))
     told += [Figure("level_ratio", truth.level(topic), part=topic) for topic in TOPICS]
     told.append(Figure("level_ratio", truth.level_posts, part="n_posts"))
     return told

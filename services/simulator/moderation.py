@@ -117,23 +117,20 @@ def figures(people: int, truth: Truth) -> Sequence[Figure]:
     """Incidences at the times that the tables ask for, from the hazards."""
     told = []
     for kind in KINDS:
-        reply, removal = truth.of("reply", kind), truth.of("removal", kind)
-        dropout, answer = truth.of("dropout", kind), truth.of("answer", kind)
-        told += [
-            Figure("reply_within", _incidence(reply, removal, hours), part=f"{kind}, {hours} h")
-            for hours in (1, 24)
-        ]
-        told.append(Figure("removed_within", _incidence(removal, reply, 24), part=f"{kind}, 24 h"))
-        if answer:
-            told.append(Figure("answer_within", _incidence(answer, removal, 24), part=f"{kind}, 24 h"))
-        # A gap is one when it has lasted: nobody has dropped out before that.
-        told += [
-            Figure(
-                "dropout_by", _incidence(dropout, truth.completed, day - GAP_DAYS), part=f"{kind}, {day} days"
+        reply, removal, answer = (truth.of(what, kind) for what in ("reply", "removal", "answer"))
+        dropout, completed = truth.of("dropout", kind), truth.completed
+        for hours in (1, 24):
+            told.append(Figure("replied_share", _incidence(reply, removal, hours), f"{hours} h", kind))
+            if answer:
+                answered = _incidence(answer, removal, hours)
+                told.append(Figure("moderator_replied_share", answered, f"{hours} h", kind))
+        told.append(Figure("closed_share", _incidence(removal, reply, 24), "24 h", kind))
+        for day in (60, 90):
+            # A gap is one when it has lasted: nobody has dropped out before that.
+            told.append(
+                Figure("dropout_share", _incidence(dropout, completed, day - GAP_DAYS), f"{day} days", kind)
             )
-            for day in (60, 90, 120)
-        ]
-        told.append(Figure("completed_by", _incidence(truth.completed, dropout, 90), part=f"{kind}, 90 days"))
+            told.append(Figure("completed_share", _incidence(completed, dropout, day), f"{day} days", kind))
     return told
 
 

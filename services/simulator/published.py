@@ -42,13 +42,13 @@ class Members(NamedTuple):
 # --- Hsiung 2000: Psycho-Babble ---------------------------------------------------------------------------
 
 PSYCHO_BABBLE = (
-    Figure("posters", 1516),
+    Figure("people_who_posted", 1516),
     Figure("messages", 21_230),
     Figure("threads", 3028),
     Figure("posted_once_share", 728 / 1516, printed="48 %"),
-    Figure("initial_only_share", 394 / 3028, printed="13 %"),
-    Figure("messages_per_poster", 21_230 / 1516, printed="14.0"),
-    Figure("messages_per_thread", 21_230 / 3028, printed="7.0"),
+    Figure("initial_post_only_share", 394 / 3028, printed="13 %"),
+    Figure("posts_per_poster", 21_230 / 1516, printed="14.0"),
+    Figure("posts_per_thread", 21_230 / 3028, printed="7.0"),
 )
 
 BABBLE_STARTS_AT, BABBLE_ENDS_AT = datetime(2000, 1, 1, tzinfo=UTC), datetime(2000, 8, 31, 23, tzinfo=UTC)
@@ -78,12 +78,12 @@ def psycho_babble_events(seed: int) -> Iterator[Event]:
 # --- Geramita et al. 2018 ---------------------------------------------------------------------------------
 
 GERAMITA = (
-    Figure("members", 3, part="superuser"),
-    Figure("members", 30, part="top contributor"),
-    Figure("members", 108, part="contributor"),
-    Figure("members", 87, part="observer"),
-    Figure("members", 74, part="never logged in"),
-    Figure("posts_share", 630 / 1488, part="superuser", printed="42.3 %"),
+    Figure("people_in_class", 3, part="superusers"),
+    Figure("people_in_class", 30, part="top contributors"),
+    Figure("people_in_class", 108, part="contributors"),
+    Figure("people_in_class", 87, part="observers"),
+    Figure("people_in_class", 74, part="never logged in"),
+    Figure("content_percent", 100 * 630 / 1488, part="superusers", printed="42.3 %"),
 )
 
 GERAMITA_STARTS_AT, GERAMITA_ENDS_AT = datetime(2014, 1, 6, tzinfo=UTC), datetime(2014, 7, 4, tzinfo=UTC)

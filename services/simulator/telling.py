@@ -19,11 +19,16 @@ Told = TypeVar("Told", bound=Event)
 
 
 class Figure(NamedTuple):
-    """A number that is planted, or must come out: under which name, of which part, and as it was printed."""
+    """A number that is planted, or must come out.
+
+    `name` and `part`: as in the published table, where it is told there; `of`: which groups or communities it
+    is of, where there are several. `printed`: as a study prints it.
+    """
 
     name: str
     value: float
     part: str = ""
+    of: str = ""
     printed: str = ""
 
 

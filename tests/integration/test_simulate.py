@@ -22,18 +22,7 @@ pytestmark = pytest.mark.stack
 
 TENANT = "synthetic-mens-groups-n40"
 COMMAND = ("simulate", "mens-groups", "--people", "40")
-DISORDER = (
-    "--late",
-    "0.3",
-    "--duplicated",
-    "0.1",
-    "--retracted",
-    "0.1",
-    "--withdrawn",
-    "0.2",
-    "--unconsenting",
-    "0.2",
-)
+DISORDER = "--late 0.3 --duplicated 0.1 --retracted 0.1 --withdrawn 0.2 --unconsenting 0.2".split()
 TABLES = ("participation_events", "outcome_events", "group_events", "study_events")
 
 

@@ -58,19 +58,8 @@ def test_a_community_is_posted_once_however_often_it_is_simulated(gateway: FakeG
 
 
 def test_disorder_is_posted_and_nothing_is_refused(gateway: FakeGateway) -> None:
-    shares = (
-        "--late",
-        "0.2",
-        "--duplicated",
-        "0.1",
-        "--retracted",
-        "0.1",
-        "--withdrawn",
-        "0.1",
-        "--unconsenting",
-        "0.1",
-    )
-    result = run("mens-groups", "--people", "40", *shares)
+    shares = "--late 0.2 --duplicated 0.1 --retracted 0.1 --withdrawn 0.1 --unconsenting 0.1"
+    result = run("mens-groups", "--people", "40", *shares.split())
     assert result.exit_code == 0, result.output
     assert f"{0:>9}  refused" in result.stdout and f"{0:>9}  known already" not in result.stdout
     assert gateway.keys == {"Bearer passing-synthetic-mens-groups-n40"}
@@ -83,7 +72,9 @@ def test_a_dry_run_posts_nothing_and_needs_no_key(gateway: FakeGateway, tmp_path
     told = json.loads(truth.read_text())
     assert told["parameters"]["reply_peer"] == 0.5 and told["data_class"] == "synthetic"
     (within,) = [
-        each for each in told["figures"] if each["name"] == "reply_within" and each["part"] == "peer, 1 h"
+        each
+        for each in told["figures"]
+        if (each["name"], each["part"], each["of"]) == ("replied_share", "1 h", "peer")
     ]
     assert within["value"] == pytest.approx(0.393, abs=0.002)
 
