@@ -25,6 +25,7 @@ from services.client import Client, ClientError, Event, Summary
 from services.runtime.settings import IngestionSettings, PartnerSettings
 from services.simulator.catalogue import COMMUNITIES, Simulated
 from services.simulator.disorder import Disorder, count_people, disordered
+from services.simulator.telling import Figure
 
 TICK_SECONDS = 0.2
 """With a rate: how much is posted at once."""
@@ -186,16 +187,18 @@ def _show_summary(count: int, summary: Summary) -> None:
 def _show_truth(simulated: Simulated) -> None:
     known = simulated.known
     click.echo(f"{_WORDS[known.proof]} (evidence.{known.system}, study {known.study}):")
+    columns = [
+        name for name in Figure._fields if any(getattr(each, name) != "" for each in simulated.figures())
+    ]
     print_table(
-        ("figure", "part", "of", "value", "printed"),
-        [
-            [each.name, each.part or None, each.of or None, _short(each.value), each.printed or None]
-            for each in simulated.figures()
-        ],
+        ["figure" if name == "name" else name for name in columns],
+        [[_shown(getattr(each, name)) for name in columns] for each in simulated.figures()],
     )
 
 
-def _short(value: float) -> float | int:
+def _shown(value: str | float) -> str | float | None:
+    if isinstance(value, str):
+        return value or None
     return int(value) if float(value).is_integer() else float(f"{value:.6g}")
 
 

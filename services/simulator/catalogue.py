@@ -133,24 +133,21 @@ def _youth(seed: int, people: int, truth: studies.Truth) -> Iterator[Event]:
 
 def _of_carers(_: int, truth: studies.Truth) -> Sequence[Figure]:
     return (
-        Figure("mixed_coefficient", truth.difference, part="arm: group"),
-        Figure("mixed_coefficient", truth.wellbeing, part="wellbeing"),
-        Figure("mixed_coefficient", -truth.employment, part="employment=homemaker"),
+        Figure("mixed_coefficient", truth.difference, "psychological distress", "arm: group"),
+        Figure("mixed_coefficient", truth.wellbeing, "psychological distress", "wellbeing"),
+        Figure("mixed_coefficient", -truth.employment, "psychological distress", "employment=homemaker"),
     )
 
 
 def _of_mutual_help(_: int, truth: studies.Truth) -> Sequence[Figure]:
     return (
-        Figure("difference", truth.difference, part="members against non-members"),
-        Figure("difference", truth.professional, part="members against professional"),
+        Figure("overlap_weighted_difference", truth.difference),
+        Figure("non_inferiority_difference", truth.professional, part="as allocated"),
     )
 
 
 def _of_youth(_: int, truth: studies.Truth) -> Sequence[Figure]:
-    return (
-        Figure("difference", truth.difference, part="of members who post nothing"),
-        Figure("dose_slope", truth.dose, part="a step of log(1 + posts)"),
-    )
+    return (Figure("dose_response_slope", truth.dose, part="all online groups"),)
 
 
 # --- The others -------------------------------------------------------------------------------------------
@@ -161,7 +158,7 @@ def _community(seed: int, count: int, _: None) -> Iterator[Event]:
 
 
 def _of_community(_: int, __: None) -> Sequence[Figure]:
-    return tuple(Figure("difference", value, part=place) for place, value in PLANTED_EFFECT.items())
+    return tuple(Figure("mean_difference", value, of=place) for place, value in PLANTED_EFFECT.items())
 
 
 COMMUNITIES: Mapping[str, Known] = {

@@ -122,16 +122,16 @@ def events(seed: int, people: int, truth: Truth) -> Iterator[Event]:
 
 
 def figures(people: int, truth: Truth) -> Sequence[Figure]:
-    """`slope_times_r2` is what comes out in the long run of so many posts, feature by feature."""
+    """`slope_times_r2` is what comes out in the long run of so many posts. Levels change by logarithms."""
     told = []
     for group, share in GROUPS.items():
         value = _slope_times_r2(truth.drift * share, _posts_per_day(people), truth)
         told += [
-            Figure("slope_times_r2", sign * value if value else 0.0, name, group)
+            Figure("slope_times_r2", sign * value if value else 0.0, name, str(YEARS[-1]), group)
             for name, sign in DRIFTING.items()
         ]
-    told += [Figure("level_ratio", truth.level(topic), part=topic) for topic in TOPICS]
-    told.append(Figure("level_ratio", truth.level_posts, part="n_posts"))
+        levels = {topic: truth.level(topic) for topic in TOPICS} | {"n_authors": truth.level_posts}
+        told += [Figure("level_change", math.log(level), name, of=group) for name, level in levels.items()]
     return told
 
 

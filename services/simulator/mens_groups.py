@@ -90,18 +90,20 @@ def events(seed: int, people: int, truth: Truth) -> Iterator[Event]:
     yield from in_time(told)
 
 
-def figures(people: int, truth: Truth) -> Sequence[Figure]:
+def figures(_: int, truth: Truth) -> Sequence[Figure]:
     """Of everybody alike, men and women. A theme is there where both coders find it."""
+    gives = truth.dyads * (1 + truth.reciprocity) / 2
     return (
-        Figure("people", people),
         *(
-            Figure("theme_share", share**2 + truth.kappa * share * (1 - share), part=theme)
+            Figure("theme_share", share**2 + truth.kappa * share * (1 - share), outcome=theme)
             for theme, share in THEMES.items()
         ),
-        Figure("kappa", truth.kappa),
-        Figure("reciprocity", truth.reciprocity),
+        *(Figure("cohens_kappa", truth.kappa, outcome=theme) for theme in THEMES),
+        Figure("reciprocity_share", truth.reciprocity),
+        # To one or more of the others, in a group of ten.
+        Figure("help_giver_share", 1 - (1 - gives) ** (PER_GROUP - 1)),
         Figure("attendance_rate", truth.attendance),
-        Figure("loneliness_change", truth.loneliness),
+        Figure("mean_change", truth.loneliness, outcome="loneliness"),
     )
 
 

@@ -119,18 +119,18 @@ def figures(people: int, truth: Truth) -> Sequence[Figure]:
     for kind in KINDS:
         reply, removal, answer = (truth.of(what, kind) for what in ("reply", "removal", "answer"))
         dropout, completed = truth.of("dropout", kind), truth.completed
-        for hours in (1, 24):
-            told.append(Figure("replied_share", _incidence(reply, removal, hours), f"{hours} h", kind))
-            if answer:
-                answered = _incidence(answer, removal, hours)
-                told.append(Figure("moderator_replied_share", answered, f"{hours} h", kind))
-        told.append(Figure("closed_share", _incidence(removal, reply, 24), "24 h", kind))
-        for day in (60, 90):
+        found = {
+            ("replied_share", "1 h"): _incidence(reply, removal, 1),
+            ("replied_share", "24 h"): _incidence(reply, removal, 24),
+            ("closed_share", "24 h"): _incidence(removal, reply, 24),
             # A gap is one when it has lasted: nobody has dropped out before that.
-            told.append(
-                Figure("dropout_share", _incidence(dropout, completed, day - GAP_DAYS), f"{day} days", kind)
-            )
-            told.append(Figure("completed_share", _incidence(completed, dropout, day), f"{day} days", kind))
+            ("dropout_share", "60 days"): _incidence(dropout, completed, 60 - GAP_DAYS),
+            ("dropout_share", "90 days"): _incidence(dropout, completed, 90 - GAP_DAYS),
+            ("completed_share", "90 days"): _incidence(completed, dropout, 90),
+        }
+        if answer:
+            found["moderator_replied_share", "24 h"] = _incidence(answer, removal, 24)
+        told += [Figure(name, value, part=part, of=kind) for (name, part), value in found.items()]
     return told
 
 

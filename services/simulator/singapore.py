@@ -31,9 +31,8 @@ PRINTED: Mapping[tuple[str, str], float] = {
 """Weighted shares of the users."""
 
 FIGURES = (
-    Figure("people", PEOPLE),
-    Figure("users", USERS),
-    Figure("prevalence", 0.01, printed="1.0 %"),
+    Figure("users", USERS, printed="53"),
+    Figure("prevalence_share", 0.01, printed="1.0 %"),
     *(
         Figure("users_share", share, part=f"{question}: {answer}", printed=f"{share:.1%}".replace("%", " %"))
         for (question, answer), share in PRINTED.items()

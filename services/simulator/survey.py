@@ -105,23 +105,28 @@ def events(seed: int, people: int, truth: Truth) -> Iterator[Event]:
                                    cluster=cluster, answers=answers, at=at, event_id="")  # fmt: skip
 
 
-def figures(people: int, truth: Truth) -> Sequence[Figure]:
+def figures(_: int, truth: Truth) -> Sequence[Figure]:
     """Shares are exact: over all combinations of answers."""
-    ratios = {"age-group: 35-49": truth.age_35_49, "age-group: 50-64": truth.age_50_64,
-              "age-group: 65-and-over": truth.age_65_and_over, "gender: man": truth.man,
-              "mdd: yes": truth.mdd, "ocd: yes": truth.ocd}  # fmt: skip
+    ratios = {
+        "age-group: 35-49 against 18-34": truth.age_35_49,
+        "age-group: 50-64 against 18-34": truth.age_50_64,
+        "age-group: 65-and-over against 18-34": truth.age_65_and_over,
+        "gender: man against woman": truth.man,
+        "education: pre-university against university": truth.pre_university,
+        "mdd: yes against no": truth.mdd,
+        "ocd: yes against no": truth.ocd,
+    }
     whole = _prevalence(truth)
-    both = whole * truth.treated_users
     return (
-        Figure("people", people),
-        Figure("prevalence", whole),
-        *(Figure("prevalence", _prevalence(truth, **{"age-group": age}), part=f"age-group: {age}")
-          for age in POPULATION["age-group"]),
-        *(Figure("odds_ratio", ratio, part=part) for part, ratio in ratios.items()),
-        Figure("treated_share", truth.treated_users, part="users"),
-        Figure("treated_share", truth.treated_others, part="others"),
-        Figure("users_and_treated", both),
-    )  # fmt: skip
+        Figure("prevalence_share", whole),
+        *(
+            Figure("prevalence_share", _prevalence(truth, **{"age-group": age}), part=f"age-group: {age}")
+            for age in POPULATION["age-group"]
+        ),
+        *(Figure("odds_ratio", ratio, part=part, of="all predictors") for part, ratio in ratios.items()),
+        Figure("treated_among_users_share", truth.treated_users, part="formal treatment"),
+        Figure("users_and_treated_share", whole * truth.treated_users, part="formal treatment"),
+    )
 
 
 def _answers(rng: random.Random, stratum: str, shift: float, truth: Truth) -> dict[str, str]:

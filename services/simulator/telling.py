@@ -21,12 +21,13 @@ Told = TypeVar("Told", bound=Event)
 class Figure(NamedTuple):
     """A number that is planted, or must come out.
 
-    `name` and `part`: as in the published table, where it is told there; `of`: which groups or communities it
-    is of, where there are several. `printed`: as a study prints it.
+    `name`, `outcome` and `part`: as in the published table. `of`: of which groups, communities or model it
+    is, where there are several. `printed`: as a study prints it.
     """
 
     name: str
     value: float
+    outcome: str = ""
     part: str = ""
     of: str = ""
     printed: str = ""

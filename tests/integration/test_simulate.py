@@ -22,7 +22,7 @@ pytestmark = pytest.mark.stack
 
 TENANT = "synthetic-mens-groups-n40"
 COMMAND = ("simulate", "mens-groups", "--people", "40")
-DISORDER = "--late 0.3 --duplicated 0.1 --retracted 0.1 --withdrawn 0.2 --unconsenting 0.2".split()
+SHARES = "--late 0.3 --duplicated 0.1 --retracted 0.1 --withdrawn 0.2 --unconsenting 0.2"
 TABLES = ("participation_events", "outcome_events", "group_events", "study_events")
 
 
@@ -49,7 +49,7 @@ def keys_of(tenant_id: str) -> list[bool]:
 
 def test_a_community_in_disorder_is_landed_with_its_truth(stack: Stack, tmp_path: Path) -> None:
     truth = tmp_path / "truth.json"
-    first = stack.circles(*COMMAND, *DISORDER, "--rate", "4000", "--truth", str(truth))
+    first = stack.circles(*COMMAND, *SHARES.split(), "--rate", "4000", "--truth", str(truth))
     assert first.returncode == 0, first.stdout + first.stderr
     again = stack.circles(*COMMAND)
     assert again.returncode == 0 and "        0  refused" in again.stdout, again.stdout + again.stderr

@@ -167,7 +167,7 @@ class TestWhatIsPlanted:
         whole = sum(weight for _, weight in answers)
         assert whole / len(answers) == pytest.approx(1, abs=0.05)
         users = sum(weight for given, weight in answers if given["online-group"] == "yes") / whole
-        assert users == pytest.approx(figure(figures, "prevalence"), abs=0.035)
+        assert users == pytest.approx(figure(figures, "prevalence_share"), abs=0.035)
         # Within answers that are otherwise the same, pooled over them (Mantel and Haenszel).
         assert math.log(mantel_haenszel(answers, "mdd", "yes")) == pytest.approx(math.log(4.0), abs=0.35)
         assert math.log(mantel_haenszel(answers, "ocd", "yes")) == pytest.approx(0.0, abs=0.45)
