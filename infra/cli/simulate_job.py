@@ -25,7 +25,6 @@ from services.client import Client, ClientError, Event, Summary
 from services.runtime.settings import IngestionSettings, PartnerSettings
 from services.simulator.catalogue import COMMUNITIES, Simulated
 from services.simulator.disorder import Disorder, count_people, disordered
-from services.simulator.telling import Figure
 
 TICK_SECONDS = 0.2
 """With a rate: how much is posted at once."""
@@ -187,12 +186,11 @@ def _show_summary(count: int, summary: Summary) -> None:
 def _show_truth(simulated: Simulated) -> None:
     known = simulated.known
     click.echo(f"{_WORDS[known.proof]} (evidence.{known.system}, study {known.study}):")
-    columns = [
-        name for name in Figure._fields if any(getattr(each, name) != "" for each in simulated.figures())
-    ]
+    told = simulated.figures()
+    columns = [name for name in _COLUMNS if any(getattr(each, name) != "" for each in told)]
     print_table(
-        ["figure" if name == "name" else name for name in columns],
-        [[_shown(getattr(each, name)) for name in columns] for each in simulated.figures()],
+        [_COLUMNS[name] for name in columns],
+        [[_shown(getattr(each, name)) for name in columns] for each in told],
     )
 
 
@@ -202,4 +200,5 @@ def _shown(value: str | float) -> str | float | None:
     return int(value) if float(value).is_integer() else float(f"{value:.6g}")
 
 
+_COLUMNS = {"name": "figure"} | {name: name for name in ("outcome", "part", "of", "value", "printed")}
 _WORDS = {"definition test": "What must come out", "recovery": "What is planted"}

@@ -14,8 +14,12 @@ import click
 from infra.cli.sql import open_published
 from infra.cli.tables import print_table
 from infra.demo import bcg_trials, beat_the_blues, reviews, southern_women
+from infra.demo.planted import came_out
+from pipelines.evidence.rows import TABLES
 from services.runtime.settings import StackSettings
 from services.simulator import community, studies
+from services.simulator.catalogue import COMMUNITIES, DEFINITION, Simulated
+from services.simulator.telling import Figure
 
 _COMPARISON = """
 SELECT time_point,
@@ -85,6 +89,15 @@ ORDER BY outcome, part
 _WORDS = "n, mean and SD of the total; Hedges g with its 95 % interval, arm minus reference. Lower is better."
 
 
+SIMULATED = (
+    "psycho-babble", "geramita", "singapore", "moderation", "survey", "mens-groups", "features",
+)  # fmt: skip
+"""As `circles simulate` posts them by default: the same people, under the same ids."""
+
+
+_PLANTED = ["estimate_name", "outcome", "part", "of", "printed", "planted", "estimate", "ci_low", "ci_high"]
+
+
 def print_evidence(community_tenant: str) -> None:
     """Prints the sources' tables."""
     with contextlib.closing(open_published()) as connection:
@@ -115,6 +128,9 @@ def print_evidence(community_tenant: str) -> None:
         _print_comparison(connection, community.STUDY, community_tenant, community.ARMS)
         _title("Engagement of the five largest groups of the synthetic community (about nobody).", "")
         _print(connection, _LARGEST_GROUPS, {"tenant": community_tenant})
+        for name in SIMULATED:
+            if COMMUNITIES[name].system in TABLES:
+                _print_planted(connection, COMMUNITIES[name].simulated())
 
 
 def print_where_to_look(*, is_kept: bool) -> None:
@@ -144,6 +160,29 @@ def _print_comparison(connection: Any, study: str, tenant: str, arms: tuple[str,
     rows.sort(key=lambda row: int("".join(filter(str.isdigit, row[0])) or 0))
     shown = [column.replace("_arm", f" {arm}").replace("_reference", f" {reference}") for column in columns]
     print_table(shown, [_rounded(row) for row in rows])
+
+
+def _print_planted(connection: Any, simulated: Simulated) -> None:
+    known = simulated.known
+    is_definition = known.proof == DEFINITION
+    _title(
+        f"{known.title[0].upper()}{known.title[1:]}: {known.proof}, made by a program (about nobody).",
+        "Must come out, beside what the table says."
+        if is_definition
+        else "Planted, beside what came back. Of twenty 95 % intervals one misses, on average.",
+    )
+    rows = [
+        [each.figure.name, each.figure.outcome or None, each.figure.part or None, each.figure.of or None,
+         each.figure.printed or None, float(each.figure.value), each.estimate, each.ci_low, each.ci_high]
+        for each in came_out(connection, simulated) if _is_shown(each.figure)
+    ]  # fmt: skip
+    filled = [i for i in range(len(_PLANTED)) if any(row[i] is not None for row in rows)]
+    print_table([_PLANTED[i] for i in filled], [[_rounded(row)[i] for i in filled] for row in rows])
+
+
+def _is_shown(figure: Figure) -> bool:
+    """Of what is many times alike one is enough."""
+    return figure.name != "cohens_kappa" and figure.of not in ("recovering", "steady", "trained_peer")
 
 
 def _print(connection: Any, statement: str, values: dict[str, str]) -> None:

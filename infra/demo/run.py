@@ -26,7 +26,7 @@ from infra.cli.figures import gather
 from infra.cli.passing_keys import passing_key
 from infra.cli.progress import Progress as StackProgress
 from infra.demo import bcg_trials, beat_the_blues, builds, reviews, southern_women
-from infra.demo.evidence import print_evidence, print_where_to_look
+from infra.demo.evidence import SIMULATED, print_evidence, print_where_to_look
 from infra.local import stack
 from infra.local.errors import StackError
 from infra.local.supervision import Supervisor
@@ -40,10 +40,6 @@ from services.simulator.community import Community
 
 COMMUNITY_TENANT = "synthetic-community"
 COMMUNITY_SEED = 1
-SIMULATED = (
-    "psycho-babble", "geramita", "singapore", "moderation", "survey", "mens-groups", "features",
-)  # fmt: skip
-"""As `circles simulate` posts them by default: the same people, under the same ids."""
 LANDING_SECONDS = 180
 BUILD_SECONDS = 600
 NO_DAGSTER = ("dagster-*",)
