@@ -28,14 +28,12 @@ class CameOut(NamedTuple):
     ci_low: float | None = None
     ci_high: float | None = None
 
-    @property
-    def is_within(self) -> bool:
-        """Whether the planted value is in the interval; without one, whether it is the value itself."""
-        if self.estimate is None:
+    def is_within(self, times: float = 1.0) -> bool:
+        """Whether what is planted is in the interval, or in one so many times as wide. Without one: no."""
+        if self.estimate is None or self.ci_low is None or self.ci_high is None:
             return False
-        if self.ci_low is None or self.ci_high is None:
-            return abs(self.estimate - self.figure.value) <= 1e-9 * max(1.0, abs(self.figure.value))
-        return self.ci_low <= self.figure.value <= self.ci_high
+        below, above = self.estimate - self.ci_low, self.ci_high - self.estimate
+        return self.estimate - times * below <= self.figure.value <= self.estimate + times * above
 
 
 def came_out(connection: Any, simulated: Simulated) -> list[CameOut]:
