@@ -181,7 +181,7 @@ COMMUNITIES: Mapping[str, Known] = {
         ),
         Known(
             "moderation", "groups of four kinds of moderation, planted hazards", "professional_moderation",
-            "synthetic-moderation", "synthetic-moderation", RECOVERY, 240, moderation.Truth(),
+            "synthetic-moderation", "synthetic-moderation", RECOVERY, 320, moderation.Truth(),
             moderation.events, moderation.figures,
         ),
         Known(

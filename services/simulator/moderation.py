@@ -24,7 +24,8 @@ STARTS_AT, DAYS = datetime(2026, 1, 1, tzinfo=UTC), 180
 ENDS_AT = STARTS_AT + timedelta(days=DAYS)
 LAST_JOIN_DAY = 120
 KINDS = ("none", "peer", "trained_peer", "professional")
-GROUPS_PER_KIND = 3
+GROUPS_PER_KIND = 5
+"""Kinds are compared by the variance between their groups."""
 GAP_DAYS = 30
 """A silence so long is what dropping out means."""
 MOST_SILENT_DAYS = 18
