@@ -19,7 +19,7 @@ from pipelines.evidence.protocols import ModeratedGroups
 from pipelines.evidence.rows import PROFESSIONAL_MODERATION
 from pipelines.publication.disclosure import control
 from pipelines.quality.expectations import check
-from tests.fakes.communities import geramita, psycho_babble
+from services.simulator.published import geramita, psycho_babble
 from tests.fakes.inputs import inputs
 
 START = datetime(2000, 1, 1, tzinfo=UTC)
