@@ -15,7 +15,6 @@ from infra.cli.sql import open_published
 from infra.cli.tables import print_table
 from infra.demo import bcg_trials, beat_the_blues, reviews, southern_women
 from infra.demo.planted import came_out
-from pipelines.evidence.rows import TABLES
 from services.runtime.settings import StackSettings
 from services.simulator import community, studies
 from services.simulator.catalogue import COMMUNITIES, DEFINITION, Simulated
@@ -129,8 +128,7 @@ def print_evidence(community_tenant: str) -> None:
         _title("Engagement of the five largest groups of the synthetic community (about nobody).", "")
         _print(connection, _LARGEST_GROUPS, {"tenant": community_tenant})
         for name in SIMULATED:
-            if COMMUNITIES[name].system in TABLES:
-                _print_planted(connection, COMMUNITIES[name].simulated())
+            _print_planted(connection, COMMUNITIES[name].simulated())
 
 
 def print_where_to_look(*, is_kept: bool) -> None:
