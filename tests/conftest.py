@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
 from tests.stacks import NO_DAGSTER, Stack, bare_environment
@@ -31,6 +32,11 @@ class _ByFolder(LoadScopeScheduling):  # type: ignore[misc]
     def _split_scope(self, nodeid: str) -> str:
         process = PROCESSES[_folder(nodeid)]
         return nodeid.partition("::")[0] if process == "either" else process
+
+
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
+"""A machine that is busy is no mistake of what is tested."""
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -399,8 +399,8 @@ class TestPaths:
             for number in range(self.PATHS)
         ]
         fixed, sequence = (sum(each) / self.PATHS for each in zip(*told, strict=True))
-        assert sequence <= 0.064, (fixed, sequence)
-        assert fixed >= 0.15, (fixed, sequence)
+        # A limit that holds for the one is broken by the other. How often each does is the coverage study's.
+        assert sequence <= 0.064 < fixed, (fixed, sequence)
 
     def test_of_normal_units_the_chances_are_those_of_quadrature(self) -> None:
         """What the coverage study expects: a fixed-sample interval misleads more than one in four, a sequence
