@@ -70,6 +70,18 @@ def _retention(axes: Any, rows: pd.DataFrame) -> None:
         shares[cohorts.index(cohort), days.index(int(day))] = share
     if cohorts:
         axes.imshow(shares, aspect="auto", vmin=0, vmax=1, cmap="viridis")
+    for (row, column), share in np.ndenumerate(shares):
+        if np.isfinite(share):
+            # Light on dark and dark on light.
+            axes.text(
+                column,
+                row,
+                f"{share:.0%}",
+                ha="center",
+                va="center",
+                fontsize=7,
+                color="wk"[int(share > 0.6)],
+            )
     axes.set_yticks(range(len(cohorts)), cohorts, fontsize=6)
     axes.set_xticks(range(len(days)), [f"{day / 7:.0f}" for day in days], fontsize=6)
     axes.set(xlabel="weeks since joining")
