@@ -31,7 +31,7 @@ from tests.builds import STAGED, wait_until_built
 from tests.difficult_partners import COUNT_EVENTS, Partners, killed_events, post_group
 from tests.fakes.bad_input import bad_events
 from tests.live_figures import live_figures, recount
-from tests.partners import lake_rows, published_rows
+from tests.partners import lake_rows, published_rows, wait_until_quiet
 from tests.stacks import Stack
 
 pytestmark = [pytest.mark.stack, pytest.mark.dagster, pytest.mark.timeout(900)]
@@ -322,14 +322,16 @@ def test_every_published_column_is_documented(built: Partners) -> None:
 def test_after_down_and_up_what_is_new_comes_in_by_the_sensor_and_no_other_figure_changes(
     built: Partners, stack: Stack
 ) -> None:
-    """New people of one partner, and the whole demo once more: the same events under the same ids, which land
+    """New people of one partner, and a community once more: the same events under the same ids, which land
     again and count once. Nobody asks for a build: it comes by itself."""
     grown = built.half_consenting.tenant_id
     before = _figures(but=grown)
     post_group(built.half_consenting, people=10, consenting=10, first=100)
     assert stack.down().returncode == 0
-    result = stack.circles("demo", "--keep", "--events", str(COUNT_EVENTS))
+    assert stack.up().returncode == 0
+    result = stack.circles("simulate", "geramita")
     assert result.returncode == 0, result.stderr[-3000:]
+    wait_until_quiet()
     wait_until_built(300)
     participants = published_rows(
         "SELECT estimate FROM evidence.group_engagement WHERE tenant = %s AND estimate_name = 'participants'",
