@@ -9,6 +9,7 @@ import os
 import random
 import signal
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
@@ -128,8 +129,12 @@ class Reader(threading.Thread):
         while not self._over.is_set():
             try:
                 with closing(_as_analyst()) as connection:
-                    while not self._over.wait(0.02):
+                    rest = 0.02
+                    while not self._over.wait(rest):
+                        begun = time.monotonic()
                         self._look(connection)
+                        # As much again, or what is looked at would wait for whoever looks.
+                        rest = max(0.02, time.monotonic() - begun)
             except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
                 # PostgreSQL was killed. That a reader waits for a release that waits for it is no excuse.
                 if isinstance(error, psycopg2.errors.DeadlockDetected):
