@@ -16,7 +16,7 @@ import duckdb
 from pipelines.builds.door import Door
 from pipelines.builds.looks import unless_void, what_is_looked_at
 from pipelines.builds.one import building
-from pipelines.builds.unchanged import only, prints, with_code
+from pipelines.builds.unchanged import fingerprints, only, prints
 from pipelines.evidence.carers_controlled import carers_controlled
 from pipelines.evidence.covid_change import covid_change
 from pipelines.evidence.group_engagement import group_engagement
@@ -115,7 +115,7 @@ def make_candidate(lake: LakeSettings, postgres: PostgresSettings, run_id: str) 
         with open_lake(lake, postgres, snapshot=verdict.lake_snapshot) as connection:
             inputs = read_inputs(connection)
     data = {name: prints(name, inputs) for name in TABLES}
-    marks = {name: {who: with_code(each) for who, each in found.items()} for name, found in data.items()}
+    marks = {name: fingerprints(each) for name, each in data.items()}
     frames, unchanged = _brought_forward(postgres, inputs, marks)
     source = provenance(verdict.lake_snapshot)
     known = read_looked(postgres)

@@ -8,7 +8,7 @@ snapshot. A builder is given the frames that its table uses, and nothing else.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import fields, replace
 from functools import cache
 from pathlib import Path
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 CODE = (Path(__file__).parents[1] / "evidence", Path(__file__).parents[1] / "publication")
 
 
-def fingerprints(table: str, inputs: Inputs) -> dict[str, str]:
-    """By tenant, of all who have a row in a frame that the table uses."""
-    return {tenant: with_code(each) for tenant, each in prints(table, inputs).items()}
-
-
-def with_code(print_of_data: str) -> str:
-    return hashlib.sha256(f"{_code()} {print_of_data}".encode()).hexdigest()[:32]
+def fingerprints(of_data: Mapping[str, str]) -> dict[str, str]:
+    """By tenant, from the prints of a table's data."""
+    return {
+        tenant: hashlib.sha256(f"{_code()} {each}".encode()).hexdigest()[:32]
+        for tenant, each in of_data.items()
+    }
 
 
 def prints(table: str, inputs: Inputs) -> dict[str, str]:
-    """The same of the data alone, whatever code computes from them."""
+    """By tenant, of all who have a row in a frame that the table uses: of the data alone, whatever code
+    computes from them."""
     digests: dict[str, hashlib._Hash] = {}
     for name in USES[table]:
         frame: pd.DataFrame = getattr(inputs, name)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
@@ -38,14 +37,6 @@ BESIDE = (
     "tenant_id, data_class, received_at, body_hash, is_late, sealed_event, event_id, participant_ref, "
     "questionnaire_answered__total"
 )
-
-
-@pytest.fixture(autouse=True)
-def _as_in_processes_of_their_own() -> Iterator[None]:
-    """What this process knows of instruments is read anew, here and by the tests that come after."""
-    instruments.cache_clear()
-    yield
-    instruments.cache_clear()
 
 
 def answered(instrument: str, person: str = "p1", total: float = 4) -> Any:
