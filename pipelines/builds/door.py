@@ -35,6 +35,8 @@ class Door:
         self.kept: set[str] = set()
         self.first: dict[str, list[RuleResult]] = {}
         """Before anybody was kept out for a rule of these suites."""
+        self.rows: dict[str, pd.DataFrame] = {}
+        """Of the candidate, when it was last looked at."""
         self._last: dict[str, list[RuleResult]] = {}
         self._tenants: set[str] = set()
         self._postgres, self._run_id, self._release_id, self._suites = postgres, run_id, release_id, suites
@@ -58,9 +60,10 @@ class Door:
         checked: list[Checked] = []
         for name, suite in self._suites.items():
             started, spent = time.monotonic(), seconds_spent()
-            rows = read_candidate(self._postgres, self._release_id, TABLES[name])
-            published = read_published(self._postgres, TABLES[name])
-            usual = _against_published(rows, published, TABLES[name].key)
+            key = TABLES[name].key
+            self.rows[name] = rows = read_candidate(self._postgres, self._release_id, TABLES[name])
+            published = read_published(self._postgres, TABLES[name], [*key, "estimate"])
+            usual = _against_published(rows, published, key)
             self._last[name] = [*_checked(rows, suite), *usual]
             self._tenants |= set(rows["tenant"])
             found = Checked("evidence", suite.name, self._last[name], release_id=self._release_id)

@@ -7,7 +7,7 @@ goes without is `door`'s.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -45,15 +45,10 @@ from pipelines.evidence.rows import (
 )
 from pipelines.evidence.unposted import unposted_rows
 from pipelines.evidence.youth_online_peer_support import youth_online_peer_support
-from pipelines.publication.candidate import (
-    approve,
-    provenance,
-    read_published,
-    shown_fingerprints,
-    write_candidate,
-)
+from pipelines.publication.candidate import approve, provenance, read_shown, write_candidate
 from pipelines.publication.disclosure import control, threshold_of
-from pipelines.publication.looks import read_looked
+from pipelines.publication.looks import Looked, read_looked
+from pipelines.publication.shown import TakenOver, shown_studies
 from pipelines.quality.expectations import RuleResult
 from pipelines.quality.marts import Verdict, judge, verdict_of
 from pipelines.quality.rules import Rule, Suite
@@ -84,9 +79,10 @@ class Candidate:
     release_id: int
     lake_snapshot: int
     frames: Mapping[str, pd.DataFrame]
+    """As they stand in PostgreSQL."""
     results: Mapping[str, list[RuleResult]]
     """Before anybody was kept out for a rule of evidence."""
-    unchanged: Mapping[str, frozenset[str]]
+    unchanged: Mapping[str, Collection[str]]
     """Tenants whose rows were taken over, as nothing that they are computed from has changed."""
     kept: frozenset[str]
     """Tenants who are in it as they are published, because a rule is broken of them."""
@@ -114,17 +110,20 @@ def make_candidate(lake: LakeSettings, postgres: PostgresSettings, run_id: str) 
         # What lands meanwhile does not move the ground: all tables are read at one snapshot.
         with open_lake(lake, postgres, snapshot=verdict.lake_snapshot) as connection:
             inputs = read_inputs(connection)
-    data = {name: prints(name, inputs) for name in TABLES}
+    data = prints(inputs)
     marks = {name: fingerprints(each) for name, each in data.items()}
-    frames, unchanged = _brought_forward(postgres, inputs, marks)
-    source = provenance(verdict.lake_snapshot)
     known = read_looked(postgres)
+    taken = _taken_over(postgres, marks, known)
+    frames = {name: _made_of_others(table, inputs, taken) for name, table in TABLES.items()}
+    source = provenance(verdict.lake_snapshot)
     looked = what_is_looked_at(
-        inputs, frames, known, prints=data, unchanged=unchanged, now=source.computed_at
+        inputs, frames, known, prints=data, unchanged=taken.tenants, now=source.computed_at
     )
     frames = {name: unless_void(name, each, looked.voids) for name, each in frames.items()}
     tables = [*TABLES.values()]
-    release_id = write_candidate(postgres, tables, frames, source, fingerprints=marks, looked=looked)
+    release_id = write_candidate(
+        postgres, tables, frames, source, fingerprints=marks, looked=looked, taken_over=taken
+    )
     door = Door(postgres, run_id, release_id, {name: suite_of(table) for name, table in TABLES.items()})
     door.let_in(verdict.held)
     if door.is_open:
@@ -132,9 +131,9 @@ def make_candidate(lake: LakeSettings, postgres: PostgresSettings, run_id: str) 
     return Candidate(
         release_id,
         verdict.lake_snapshot,
-        frames,
+        door.rows,
         door.first,
-        unchanged,
+        taken.tenants,
         frozenset(door.kept),
         door.is_open,
     )
@@ -151,25 +150,32 @@ def judge_marts(lake: LakeSettings, postgres: PostgresSettings, run_id: str) -> 
     return verdict
 
 
-def _brought_forward(
-    postgres: PostgresSettings, inputs: Inputs, marks: Mapping[str, Mapping[str, str]]
-) -> tuple[dict[str, pd.DataFrame], dict[str, frozenset[str]]]:
-    """The tables, and whose rows were taken over as they are published. `marks`: everybody's fingerprints."""
-    import pandas as pd
+def _taken_over(
+    postgres: PostgresSettings, marks: Mapping[str, Mapping[str, str]], known: Looked
+) -> TakenOver:
+    """Whose rows need not be computed. `marks`: everybody's fingerprints.
 
-    shown = shown_fingerprints(postgres)
-    frames, unchanged = {}, {}
+    Who shows a sequence that is void by now is computed again: an earlier release may have come back.
+    """
+    shown = read_shown(postgres)
+    tenants, tables = {}, set()
     for name, table in TABLES.items():
-        known = shown.get(name, {})
-        same = frozenset(tenant for tenant, each in marks[name].items() if known.get(tenant) == each)
-        unchanged[name] = same
-        frames[name] = made = _made(table, only(inputs, name, same))
-        if same:
-            published = read_published(postgres, table)
-            over = published.loc[published["tenant"].isin([*same]), made.columns]
-            frames[name] = pd.concat([made, over], ignore_index=True) if len(over) else made
-        frames[name] = _never_empty(table, frames[name])
-    return frames, unchanged
+        before = shown.fingerprints.get(name, {})
+        same = {tenant for tenant, each in marks[name].items() if before.get(tenant) == each}
+        studies = shown_studies(postgres, shown, table, same)
+        wrong = {
+            each.tenant for each, has_sequence in studies.items() if has_sequence and each in known.voids
+        }
+        tenants[name] = frozenset(same - wrong)
+        if any(each.tenant not in wrong for each in studies):
+            tables.add(name)
+    return TakenOver(shown, tenants, tables)
+
+
+def _made_of_others(table: Table, inputs: Inputs, taken: TakenOver) -> pd.DataFrame:
+    """The rows of all who are not taken over."""
+    made = _made(table, only(inputs, table.name, taken.tenants[table.name]))
+    return made if table.name in taken.tables else _never_empty(table, made)
 
 
 def computed(lake: duckdb.DuckDBPyConnection) -> dict[str, pd.DataFrame]:

@@ -53,7 +53,7 @@ def what_is_looked_at(
     """
     seen: dict[Watched, Seen] = {}
     voids = {watched: set(found) for watched, found in known.voids.items()}
-    for watched in _watched(frames, known, prints):
+    for watched in _watched(frames, known, prints, unchanged):
         before = known.seen.get(watched)
         if before and before.units is not None and watched.tenant in unchanged[watched.table]:
             seen[watched] = Seen(now, None)
@@ -109,15 +109,23 @@ def _unless_void(row: dict[Any, Any], of_table: Mapping[tuple[str, ...], Collect
 
 
 def _watched(
-    frames: Mapping[str, pd.DataFrame], known: Looked, prints: Mapping[str, Collection[str]]
+    frames: Mapping[str, pd.DataFrame],
+    known: Looked,
+    prints: Mapping[str, Collection[str]],
+    unchanged: Mapping[str, Collection[str]],
 ) -> Iterator[Watched]:
-    """Studies of partners in tables that have sequences; once watched, always."""
+    """Studies of partners in tables that have sequences; once watched, always. The frames need not have rows
+    of tenants who are unchanged."""
     for table in _UNITS_OF:
         rows = frames[table][frames[table]["tenant"].isin([*prints[table]])]
         columns = [rows[name] for name in ("tenant", "study", "protocol_version", "post_hoc")]
         for *place, is_post_hoc in dict.fromkeys(zip(*columns, strict=True)):
             watched = Watched(table, *map(str, place))
             if not is_post_hoc or watched in known.seen:
+                yield watched
+        current = {(each.study, each.version) for each in protocols_of(table)}
+        for watched in known.seen:
+            if watched.table == table and watched.tenant in unchanged[table] and watched[2:] in current:
                 yield watched
 
 

@@ -30,16 +30,18 @@ def fingerprints(of_data: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def prints(table: str, inputs: Inputs) -> dict[str, str]:
-    """By tenant, of all who have a row in a frame that the table uses: of the data alone, whatever code
-    computes from them."""
+def prints(inputs: Inputs) -> dict[str, dict[str, str]]:
+    """By table and tenant, of all who have a row in a frame that the table uses: of the data alone, whatever
+    code computes from them."""
+    by_frame = {each.name: _digests(getattr(inputs, each.name)) for each in fields(Inputs)}
+    return {table: _of_frames({name: by_frame[name] for name in names}) for table, names in USES.items()}
+
+
+def _of_frames(by_frame: Mapping[str, Mapping[str, bytes]]) -> dict[str, str]:
     digests: dict[str, hashlib._Hash] = {}
-    for name in USES[table]:
-        frame: pd.DataFrame = getattr(inputs, name)
-        for tenant, rows in frame.groupby("tenant_id"):
-            digest = digests.setdefault(str(tenant), hashlib.sha256())
-            digest.update(f"{name} {len(rows)} ".encode())
-            digest.update(_bytes_of(rows))
+    for name, by_tenant in by_frame.items():
+        for tenant, each in by_tenant.items():
+            digests.setdefault(tenant, hashlib.sha256()).update(name.encode() + b" " + each)
     return {tenant: digest.hexdigest()[:32] for tenant, digest in digests.items()}
 
 
@@ -55,11 +57,16 @@ def only(inputs: Inputs, table: str, without: Collection[str]) -> Inputs:
     return replace(inputs, **changed)
 
 
-def _bytes_of(rows: pd.DataFrame) -> bytes:
+def _digests(frame: pd.DataFrame) -> dict[str, bytes]:
+    """Of each tenant's rows, in their order."""
     import pandas as pd
 
-    columns = [repr([(name, str(kind)) for name, kind in rows.dtypes.items()]).encode()]
-    return b"".join([*columns, pd.util.hash_pandas_object(rows, index=False).to_numpy().tobytes()])
+    hashes = pd.util.hash_pandas_object(frame, index=False)
+    kinds = repr([(name, str(kind)) for name, kind in frame.dtypes.items()]).encode()
+    return {
+        str(tenant): hashlib.sha256(kinds + rows.to_numpy().tobytes()).digest()
+        for tenant, rows in hashes.groupby(frame["tenant_id"])
+    }
 
 
 @cache

@@ -134,10 +134,10 @@ _STATEMENTS = {
         FROM marts.fct_group_membership AS members
         JOIN marts.dim_group AS groups USING (tenant_id, group_id)
         JOIN marts.fct_participant_dose AS doses USING (tenant_id, group_id, participant_id)
-        JOIN marts.dim_participant_age AS ages
+        -- The newest of before. As a join of two ends it is planned by tenant alone, at fifty times the cost.
+        ASOF JOIN marts.dim_participant_age AS ages
           ON ages.tenant_id = members.tenant_id AND ages.participant_id = members.participant_id
-          AND ages.stated_at <= doses.last_activity_at
-          AND (ages.next_stated_at IS NULL OR ages.next_stated_at > doses.last_activity_at)
+          AND doses.last_activity_at >= ages.stated_at
         WHERE members.has_research_consent AND groups.format <> 'in_person'
         ORDER BY members.tenant_id, members.group_id, members.participant_id
     """,

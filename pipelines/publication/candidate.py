@@ -19,6 +19,7 @@ from psycopg2 import sql
 from psycopg2.extras import execute_values
 
 from pipelines.publication.looks import Looked, count_looks, forget_looks
+from pipelines.publication.shown import Fingerprints, Shown, TakenOver, shown_release, take_over
 from pipelines.publication.store import KeyedTable, PublishedTable, execute, schema_of, transaction
 from services.runtime.postgres import Connection
 from services.runtime.settings import PostgresSettings
@@ -61,10 +62,6 @@ def code_version() -> str:
     return f"{version}+{commit}"
 
 
-Fingerprints = Mapping[str, Mapping[str, str]]
-"""Of what each tenant's rows were computed from, by table and tenant."""
-
-
 def write_candidate(
     postgres: PostgresSettings,
     tables: Sequence[KeyedTable],
@@ -73,17 +70,20 @@ def write_candidate(
     *,
     fingerprints: Fingerprints | None = None,
     looked: Looked | None = None,
+    taken_over: TakenOver | None = None,
 ) -> int:
-    """Writes each table's frame into a new schema, and counts its looks. Returns the number of the release
-    that it may become."""
+    """Writes each table's frame into a new schema, and what is taken over beside it, and counts its looks.
+    Returns the number of the release that it may become."""
     with transaction(postgres) as connection:
         release_id = _next_release(connection)
         schema = schema_of(release_id)
         execute(connection, sql.SQL("CREATE SCHEMA {}").format(schema))
         _note(connection, release_id, {**_told(source), "fingerprints": fingerprints or {}})
+        stated = _stated(release_id, source)
         for table in tables:
             _create(connection, schema, table)
-            _fill(connection, schema, table, _with_source(frames[table.name], release_id, source))
+            _fill(connection, schema, table, _with(frames[table.name], stated))
+            take_over(connection, release_id, table, taken_over or TakenOver(), stated)
         count_looks(connection, release_id, tables, looked or Looked())
     return release_id
 
@@ -94,24 +94,28 @@ def read_candidate(postgres: PostgresSettings, release_id: int, table: Published
         return _read(connection, schema_of(release_id), table)
 
 
-def read_published(postgres: PostgresSettings, table: PublishedTable) -> pd.DataFrame:
-    """What readers see now; no rows when the table has not been released, or had other columns then."""
+def read_published(postgres: PostgresSettings, table: PublishedTable, names: Sequence[str]) -> pd.DataFrame:
+    """These columns of what readers see now; no rows when the table has not been released, or lacked one of
+    them then."""
     import pandas as pd
 
-    names = [each.name for each in table.columns]
     with transaction(postgres) as connection:
         if set(names) <= _published_columns(connection, table.name):
-            return _read(connection, sql.Identifier("evidence"), table)
-    return pd.DataFrame(columns=names, dtype=object)
+            return _read(connection, sql.Identifier("evidence"), table, names)
+    return pd.DataFrame(columns=[*names], dtype=object)
 
 
-def _read(connection: Connection, schema: sql.Identifier, table: PublishedTable) -> pd.DataFrame:
+def _read(
+    connection: Connection, schema: sql.Identifier, table: PublishedTable, names: Sequence[str] = ()
+) -> pd.DataFrame:
+    """All columns, where none are named."""
     import pandas as pd
 
+    listed = sql.SQL(", ").join(map(sql.Identifier, names)) if names else sql.SQL("*")
     with connection.cursor() as cursor:
-        cursor.execute(sql.SQL("SELECT * FROM {}.{}").format(schema, sql.Identifier(table.name)))
-        names = [each.name for each in cursor.description or ()]
-        return pd.DataFrame(cursor.fetchall(), columns=names, dtype=object)
+        cursor.execute(sql.SQL("SELECT {} FROM {}.{}").format(listed, schema, sql.Identifier(table.name)))
+        found = [each.name for each in cursor.description or ()]
+        return pd.DataFrame(cursor.fetchall(), columns=found, dtype=object)
 
 
 def keep_published(
@@ -166,16 +170,12 @@ def note_of(connection: Connection, release_id: int) -> tuple[Provenance, bool]:
     return source, note["is_approved"]
 
 
-def shown_fingerprints(postgres: PostgresSettings) -> Fingerprints:
-    """Of the rows that readers see now. Of a tenant who was kept as published nothing is known."""
-    with transaction(postgres) as connection, connection.cursor() as cursor:
-        cursor.execute("SELECT to_regclass('evidence.releases') IS NOT NULL")
-        if not (cursor.fetchone() or (False,))[0]:
-            return {}
-        cursor.execute("SELECT release_id FROM evidence.releases WHERE is_shown")
-        shown = cursor.fetchone()
-        found: Fingerprints = _note_of(connection, shown[0]).get("fingerprints", {}) if shown else {}
-        return found
+def read_shown(postgres: PostgresSettings) -> Shown:
+    """The release that readers see now, with what its rows were computed from."""
+    with transaction(postgres) as connection:
+        release_id = shown_release(connection)
+        note = {} if release_id is None else _note_of(connection, release_id)
+        return Shown(release_id, note.get("fingerprints", {}))
 
 
 def _forget_fingerprints(connection: Connection, release_id: int, tenants: Collection[str]) -> None:
@@ -256,13 +256,17 @@ def _tuples(rows: pd.DataFrame, names: Sequence[str]) -> Iterable[tuple[object, 
     return rows[names].itertuples(index=False, name=None)
 
 
-def _with_source(rows: pd.DataFrame, release_id: int, source: Provenance) -> pd.DataFrame:
-    import pandas as pd
-
-    stated = {
+def _stated(release_id: int, source: Provenance) -> dict[str, object]:
+    """What each row of a candidate says of where it comes from."""
+    return {
         "release_id": release_id,
         "lake_snapshot": source.lake_snapshot,
         "code_version": source.code_version,
         "computed_at": source.computed_at,
     }
+
+
+def _with(rows: pd.DataFrame, stated: Mapping[str, object]) -> pd.DataFrame:
+    import pandas as pd
+
     return rows.assign(**{name: pd.Series([v] * len(rows), rows.index, object) for name, v in stated.items()})

@@ -64,6 +64,7 @@ from pipelines.publication.release import (
     named_snapshots,
     publish,
 )
+from pipelines.publication.shown import Shown
 from pipelines.quality.admission import UnknownSlice, blocked_slices, reject
 from pipelines.quality.expectations import RuleResult
 from pipelines.quality.marts import NotJudged, verdict_of
@@ -140,9 +141,9 @@ outcomes:
 """A protocol that is older than its data, whose mean may be watched from a hundred people on."""
 
 
-def nothing_known(_: PostgresSettings) -> dict[str, dict[str, str]]:
+def nothing_known(_: PostgresSettings) -> Shown:
     """Of what published rows were computed from, as where the code has changed."""
-    return {}
+    return Shown()
 
 
 PROMISE = "every_acknowledged_event_is_in_one_place"
@@ -884,7 +885,7 @@ class TestBlockingChecks:
             return rows.assign(ci_low=rows["estimate"].map(lambda each: None if each is None else each + 1))
 
         monkeypatch.setattr(evidence, "control", with_an_impossible_interval)
-        monkeypatch.setattr(evidence, "shown_fingerprints", nothing_known)
+        monkeypatch.setattr(evidence, "read_shown", nothing_known)
         before = warehouse.published("SELECT * FROM evidence.releases")
         tables = [dg.AssetKey(["evidence", name]) for name in TABLES]
         result = defs.resolve_job_def("build_warehouse").execute_in_process(
@@ -936,7 +937,7 @@ class TestBlockingChecks:
             return rows.assign(se=rows["se"].where(rows["tenant"] != "women", -1.0))
 
         monkeypatch.setattr(evidence, "control", with_a_bad_tenant)
-        monkeypatch.setattr(evidence, "shown_fingerprints", nothing_known)
+        monkeypatch.setattr(evidence, "read_shown", nothing_known)
         before = _published_of(warehouse, "women")
         result = defs.resolve_job_def("build_warehouse").execute_in_process(
             instance=dg.DagsterInstance.ephemeral(),

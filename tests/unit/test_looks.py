@@ -180,7 +180,7 @@ WATCHED = Watched(CARERS, "t", OLD.study, OLD.version)
 def look(given: Inputs, known: Looked | None = None, when: datetime = NOW, **unchanged: list[str]) -> Looked:
     rows = {name: pd.DataFrame(columns=[c.name for c in each.columns]) for name, each in TABLES.items()}
     rows[CARERS] = made(given)
-    found = {name: prints(name, given) for name in TABLES}
+    found = prints(given)
     same = {name: unchanged.get(name, []) for name in TABLES}
     return what_is_looked_at(given, rows, known or Looked(), prints=found, unchanged=same, now=when)
 
@@ -292,7 +292,7 @@ class TestReports:
         rows = {name: pd.DataFrame(columns=[c.name for c in each.columns]) for name, each in TABLES.items()}
         name = "group_peer_support_meta"
         rows[name] = control(meta.group_peer_support_meta(given))
-        found = {each: prints(each, given) for each in TABLES}
+        found = prints(given)
         same: dict[str, list[str]] = {each: [] for each in TABLES}
         return what_is_looked_at(given, rows, known or Looked(), prints=found, unchanged=same, now=NOW)
 

@@ -28,11 +28,11 @@ def two_tenants() -> Inputs:
 
 def test_a_tenants_fingerprint_follows_its_own_rows_alone() -> None:
     inputs = two_tenants()
-    before = fingerprints(prints(CARERS, inputs))
-    assert set(before) == {"t", "u"} and before == fingerprints(prints(CARERS, two_tenants()))
+    before = fingerprints(prints(inputs)[CARERS])
+    assert set(before) == {"t", "u"} and before == fingerprints(prints(two_tenants())[CARERS])
     scores = inputs.scores.copy()
     scores.loc[scores["tenant_id"] == "u", "score"] += [1e-12] + [0.0] * (len(scores) // 2 - 1)
-    after = fingerprints(prints(CARERS, replace(inputs, scores=scores)))
+    after = fingerprints(prints(replace(inputs, scores=scores))[CARERS])
     assert after["t"] == before["t"] and after["u"] != before["u"]
 
 
@@ -56,6 +56,6 @@ def test_who_is_unchanged_is_not_computed() -> None:
 def test_a_frame_that_a_table_does_not_use_does_not_matter() -> None:
     inputs = two_tenants()
     other = replace(inputs, scores=inputs.scores.head(3))
-    assert fingerprints(prints(GROUP_ENGAGEMENT.name, inputs)) == fingerprints(
-        prints(GROUP_ENGAGEMENT.name, other)
+    assert fingerprints(prints(inputs)[GROUP_ENGAGEMENT.name]) == fingerprints(
+        prints(other)[GROUP_ENGAGEMENT.name]
     )
