@@ -16,9 +16,12 @@ STORAGE_URL = "CIRCLES_DAGSTER_STORAGE_URL"
 _INSTANCE = f"""\
 # Written by `circles up`; changes are lost.
 storage:
-  postgres:
-    postgres_url:
-      env: {STORAGE_URL}
+  custom:
+    module: pipelines.defs.automation.storage
+    class: KeptConnections
+    config:
+      postgres_url:
+        env: {STORAGE_URL}
 telemetry:
   enabled: false
 # No first page that asks for an e-mail address.

@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from dagster._daemon.monitoring.run_monitoring import monitor_started_run
 from dagster._grpc.client import DagsterGrpcClient
 
 from pipelines.defs.automation.failures import failure_sensor, first_line
+from services.runtime.postgres import connect
+from services.runtime.settings import PostgresSettings
 from services.runtime.webhook import Undelivered, signature
 from tests.fakes.receiver import SECRET, Receiver, receiver
 from tests.instances import stacks_instance
@@ -196,6 +199,30 @@ class TestLostRuns:
         run = instance.get_run_by_id(run_id)
         assert run is not None
         return run.status.value
+
+
+def test_events_are_told_over_kept_connections_that_may_be_cut(instance: dg.DagsterInstance) -> None:
+    """Both would go unseen: dagster-postgres keeps none, and ours is put in its place behind its back."""
+    settings = PostgresSettings.load()
+    with closing(connect(settings, settings.database_dagster)) as other, other.cursor() as cursor:
+        fail(instance)
+        before = set(_backends(cursor))
+        told = instance.get_event_records(dg.EventRecordsFilter(dg.DagsterEventType.RUN_FAILURE))
+        fail(instance)
+        assert set(_backends(cursor)) == before and len(before) >= 2
+        cursor.execute("SELECT pg_terminate_backend(pid) FROM unnest(%s) AS pid", ([*before],))
+        fail(instance)
+        assert not before & set(_backends(cursor))
+    now = instance.get_event_records(dg.EventRecordsFilter(dg.DagsterEventType.RUN_FAILURE))
+    assert len(now) == len(told) + 2
+
+
+def _backends(cursor: Any) -> list[int]:
+    """Processes of PostgreSQL that others than the one that asks are connected to."""
+    cursor.execute(
+        "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    return [row[0] for row in cursor.fetchall()]
 
 
 def test_one_run_works_at_a_time_fails_twice_at_most_and_ends(instance: dg.DagsterInstance) -> None:
