@@ -113,7 +113,7 @@ def make_candidate(lake: LakeSettings, postgres: PostgresSettings, run_id: str) 
     data = prints(inputs)
     marks = {name: fingerprints(each) for name, each in data.items()}
     known = read_looked(postgres)
-    taken = _taken_over(postgres, marks, known)
+    taken = taken_over(postgres, marks, known)
     frames = {name: _made_of_others(table, inputs, taken) for name, table in TABLES.items()}
     source = provenance(verdict.lake_snapshot)
     looked = what_is_looked_at(
@@ -150,7 +150,7 @@ def judge_marts(lake: LakeSettings, postgres: PostgresSettings, run_id: str) -> 
     return verdict
 
 
-def _taken_over(
+def taken_over(
     postgres: PostgresSettings, marks: Mapping[str, Mapping[str, str]], known: Looked
 ) -> TakenOver:
     """Whose rows need not be computed. `marks`: everybody's fingerprints.

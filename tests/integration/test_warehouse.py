@@ -52,11 +52,18 @@ from pipelines.builds.one import BUILD_LOCK, building
 from pipelines.defs.days import today
 from pipelines.defs.transformation import project
 from pipelines.evidence import protocols
-from pipelines.evidence.rows import TABLES
+from pipelines.evidence.rows import CARERS_CONTROLLED, TABLES
 from pipelines.evidence.sequences import VOID, VOIDS
 from pipelines.publication import release as releasing
-from pipelines.publication.candidate import approve, provenance, read_candidate, write_candidate
+from pipelines.publication.candidate import (
+    approve,
+    provenance,
+    read_candidate,
+    read_shown,
+    write_candidate,
+)
 from pipelines.publication.disclosure import control
+from pipelines.publication.looks import Looked, Watched
 from pipelines.publication.release import (
     NotApproved,
     StillRead,
@@ -1542,6 +1549,19 @@ class TestLooks:
             "SELECT * FROM evidence.carers_controlled "
             "WHERE study = 'watched' AND arm = 'group' AND estimate_name = 'mean'"
         )
+
+    def test_who_shows_a_sequence_that_is_void_by_now_is_computed_again(
+        self, warehouse: Warehouse, second: Before
+    ) -> None:
+        """As when an earlier release has come back, and data are as they were then."""
+        marks, table = read_shown(warehouse.postgres).fingerprints, CARERS_CONTROLLED.name
+        (version,) = {row["protocol_version"] for row in self.means(warehouse)}
+        void = Looked(voids={Watched(table, "growing", "watched", version): {"backfill"}})
+        before, after = (
+            evidence.taken_over(warehouse.postgres, marks, known).tenants[table] for known in (Looked(), void)
+        )
+        assert set(before) - set(after) == {"growing"}
+        assert set(after) >= {"backfilled", "corrected"}
 
     def test_every_look_is_listed_once(self, warehouse: Warehouse, second: Before) -> None:
         looks = "SELECT tenant, looks, n, row_key FROM evidence.looks ORDER BY tenant, looks"
