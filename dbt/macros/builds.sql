@@ -17,9 +17,18 @@
     {{ return(env_var('CIRCLES_DBT_DEFINITION', '')) }}
 {%- endmacro %}
 
-{# `{table of staging events: highest slice_id}` of the last complete build of this definition, or none. #}
+{#
+  `{table of staging events: highest slice_id}` of the last complete build of this definition, or none. Asked once in a
+  process, before any model of it writes; `graph` is what all nodes of a process share. Else the tests that come after
+  `fct_build` would take this build for the last one, and three hundred nodes and macros would ask.
+#}
 {% macro last_build() -%}
     {% if not execute or flags.FULL_REFRESH %}{{ return(none) }}{% endif %}
+    {% if 'last_build' not in graph %}{% do graph.update({'last_build': read_last_build()}) %}{% endif %}
+    {{ return(graph['last_build']) }}
+{%- endmacro %}
+
+{% macro read_last_build() -%}
     {% set builds = adapter.get_relation(target.database, 'marts', 'fct_build') %}
     {% if builds is none %}{{ return(none) }}{% endif %}
     {% set found = run_query(
