@@ -136,6 +136,14 @@ def manifest() -> Path:
     return path
 
 
+def parsed(folder: Path) -> Path:
+    """A target folder of somebody's own, in which dbt need not parse the project again."""
+    manifest()
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copy2(target() / "partial_parse.msgpack", folder)
+    return folder
+
+
 class BuildFailed(Exception):
     """dbt ended with errors, or rows broke its tests."""
 
@@ -147,7 +155,7 @@ def build_anew(on_progress: Callable[[int, int], None]) -> int:
     `on_progress` is told of how many are done. Raises BuildFailed.
     """
     install_extensions(LakeSettings.load().extension_directory)
-    folder = target() / "anew"
+    folder = parsed(target() / "anew")
     # Unit tests are about the SQL, not about the data.
     options = ["build", "--full-refresh", "--exclude-resource-type", "unit_test", "--log-format", "json"]
     count, failed, others = 0, [], []
@@ -175,8 +183,7 @@ def write_docs(page: Path) -> None:
 
     From the project alone: no server is asked. Raises RuntimeError with dbt's own words.
     """
-    folder = target() / "docs"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = parsed(target() / "docs")
     shutil.copy2(manifest(), folder)
     _ask("docs", "generate", "--static", "--no-compile", "--empty-catalog", "--target-path", str(folder))
     page.parent.mkdir(parents=True, exist_ok=True)
