@@ -19,7 +19,8 @@ pytestmark = [pytest.mark.stack, pytest.mark.dagster, pytest.mark.timeout(900)]
 def test_kills_in_a_build_lose_nothing_and_show_nobody_a_half(stack: Stack) -> None:
     """dbt is killed, and while its run is tried again the landing and PostgreSQL.
 
-    A run is tried once more; when that one is hit as well, the next build is that of what lands next.
+    A run is tried once more; when that one is hit as well, the next build is that of what lands next: here an
+    event that is posted while PostgreSQL comes back.
     """
     partner = new_partner(stack, "killed-building")
     *events, last = Community(7, 2_000).events()
@@ -31,11 +32,11 @@ def test_kills_in_a_build_lose_nothing_and_show_nobody_a_half(stack: Stack) -> N
         assert kill_process_of(stack, "dbt")
         kill(stack, "landing")
         kill(stack, "postgres")
-        wait_until_quiet()
-        wait_until_built()
         with partner.client(patience_seconds=120) as client:
             assert client.post([last]).count_acknowledged == 1
+        wait_until_quiet()
         wait_until(lambda: last.event_id in count_places(partner), "the last event in staging", seconds=600)
+        wait_until_built()
     assert count_places(partner) == {event.event_id: 1 for event in (*events, last)}
     assert reader.findings == []
     assert reader.count_looks > 0
