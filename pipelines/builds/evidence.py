@@ -21,7 +21,7 @@ from pipelines.evidence.carers_controlled import carers_controlled
 from pipelines.evidence.covid_change import covid_change
 from pipelines.evidence.group_engagement import group_engagement
 from pipelines.evidence.group_peer_support_meta import group_peer_support_meta
-from pipelines.evidence.inputs import Inputs, read_inputs
+from pipelines.evidence.inputs import USES, Inputs, read_inputs
 from pipelines.evidence.literature import TENANT as LITERATURE
 from pipelines.evidence.literature import literature_rows, literature_studies
 from pipelines.evidence.mens_groups import mens_groups
@@ -178,10 +178,12 @@ def _made_of_others(table: Table, inputs: Inputs, taken: TakenOver) -> pd.DataFr
     return made if table.name in taken.tables else _never_empty(table, made)
 
 
-def computed(lake: duckdb.DuckDBPyConnection) -> dict[str, pd.DataFrame]:
+def computed(
+    lake: duckdb.DuckDBPyConnection, tables: Collection[Table] = TABLES.values()
+) -> dict[str, pd.DataFrame]:
     """The tables as they may be shown, from the marts of this lake."""
-    inputs = read_inputs(lake)
-    return {name: _never_empty(table, _made(table, inputs)) for name, table in TABLES.items()}
+    inputs = read_inputs(lake, {frame for table in tables for frame in USES[table.name]})
+    return {table.name: _never_empty(table, _made(table, inputs)) for table in tables}
 
 
 def _made(table: Table, inputs: Inputs) -> pd.DataFrame:

@@ -123,19 +123,19 @@ def _again(
     snapshot_of_tenant = {each["tenant"]: each["lake_snapshot"] for each in published.values()}
     again: dict[str, dict[Any, Any]] = {}
     for snapshot in sorted({release.lake_snapshot, *snapshot_of_tenant.values()}):
-        found = _by_key(table, _computed_at(lake, postgres, snapshot)[table.name])
+        found = _by_key(table, _computed_at(lake, postgres, table, snapshot))
         for key, each in found.items():
             if snapshot_of_tenant.get(each["tenant"], release.lake_snapshot) == snapshot:
                 again[key] = each
     return again
 
 
-def _computed_at(lake: LakeSettings, postgres: PostgresSettings, snapshot: int) -> dict[str, pd.DataFrame]:
+def _computed_at(lake: LakeSettings, postgres: PostgresSettings, table: Table, snapshot: int) -> pd.DataFrame:
     try:
         with closing(open_lake(lake, postgres, read_only=True)) as connection:
             snapshot_of(snapshots(connection), snapshot)
         with closing(open_lake(lake, postgres, snapshot=snapshot)) as connection:
-            return computed(connection)
+            return computed(connection, [table])[table.name]
     except SnapshotGone as error:
         raise CannotRecompute(str(error).removesuffix(".")) from error
     except duckdb.IOException as error:

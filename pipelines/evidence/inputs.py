@@ -7,7 +7,7 @@ people only of studies that a protocol asks for. The arithmetic is done elsewher
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
@@ -88,9 +88,17 @@ class Inputs:
     dyads: pd.DataFrame
 
 
-def read_inputs(lake: duckdb.DuckDBPyConnection) -> Inputs:
-    """Reads the marts, ordered, so that equal snapshots give equal tables."""
-    return Inputs(**{each.name: _read(lake, each.name) for each in fields(Inputs)})
+def read_inputs(lake: duckdb.DuckDBPyConnection, names: Collection[str] | None = None) -> Inputs:
+    """Reads the marts, ordered, so that equal snapshots give equal tables. Where frames are named, the others
+    have no columns."""
+    import pandas as pd
+
+    return Inputs(
+        **{
+            each.name: _read(lake, each.name) if names is None or each.name in names else pd.DataFrame()
+            for each in fields(Inputs)
+        }
+    )
 
 
 def _read(lake: duckdb.DuckDBPyConnection, name: str) -> pd.DataFrame:

@@ -373,16 +373,18 @@ def test_updates_give_what_a_build_of_everything_gives(updated: Marts) -> None:
 
 
 def test_an_update_looks_at_what_is_new_or_asked_for(updated: Marts) -> None:
+    """Of one mart and what it is made from; the record of how far that has read is the last build's."""
+    of_mart = ("--select", "+fct_group_engagement_daily")
     _land(Community(seed=1).events(5))
     _spoil()
-    _build(definition="another")
+    _build(*of_mart, definition="another")
     untouched = (
         f"SELECT DISTINCT count_events FROM marts.fct_group_engagement_daily WHERE group_id = '{UNTOUCHED}'"
     )
     assert _lake(untouched) == [(WRONG,)]
     today = f"{datetime.now(UTC):%Y-%m-%d}"
     days = f'{{"recompute_landed_from": "{today}", "recompute_landed_to": "{today}"}}'
-    _build("--vars", days, definition="another")
+    _build(*of_mart, "--vars", days, definition="another")
     assert _lake("SELECT count(*) FROM marts.fct_group_engagement_daily WHERE count_events = 999") == [(0,)]
 
 
