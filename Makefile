@@ -40,7 +40,7 @@ bench-engagement: setup ## What rolling figures cost, beside peers (the first ti
 bench-quality: setup ## What the suites of the marts cost (BENCH_ARGS="--events 1000000")
 	@$(BIN)/python -m tests.benchmarks.quality $(BENCH_ARGS)
 
-bench-evidence: setup ## What pooling studies and models of people cost (BENCH_ARGS="--rounds 3")
+bench-evidence: setup ## What pools, models and all tables of evidence cost (BENCH_ARGS="--only tables")
 	@$(BIN)/python -m tests.benchmarks.evidence $(BENCH_ARGS)
 
 bench-warehouse: setup ## What lake, builds and questions cost, beside plain DuckDB and dlt (BENCH_ARGS=--quick)
