@@ -6,9 +6,14 @@ not hold.
 from __future__ import annotations
 
 import argparse
+import datetime
+import importlib.metadata
+import os
+import platform
 import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -19,7 +24,10 @@ from pipelines.evidence.pooling import Floats, pool
 from pipelines.evidence.rows import TABLES
 from pipelines.evidence.survival import follow
 from tests.benchmarks.bounds import Bound, Line, failed, judged, lines
-from tests.benchmarks.evidence.tables import FURTHER, measure
+from tests.benchmarks.engagement.machine import processor
+from tests.benchmarks.engagement.servers import commit
+from tests.benchmarks.evidence.tables import FURTHER, WORLDS, measure
+from tests.benchmarks.warehouse.costs import Cost
 
 POOLS, STUDIES = 1_000, 30
 POOLING = Bound(f"REML with Hartung–Knapp, {POOLS:,} pools of {STUDIES} studies", 1.0, "CPU-s")
@@ -38,14 +46,20 @@ EVENTS = 10_000_000
 ALL_TABLES, UPDATED = 180.0, 30.0
 PARTS = ("statistics", "tables")
 
+RESULTS = Path(__file__).with_name("RESULTS.md")
+PACKAGES = ("duckdb", "numpy", "scipy", "pandas", "great-expectations")
+
 
 def main() -> int:
-    options = _options()
+    options, load_before = _options(), os.getloadavg()
     wanted = options.only or [*PARTS]
     found = _statistics(options.rounds) if "statistics" in wanted else []
     if "tables" in wanted:
         found += _tables(options.events)
-    print("\n".join(lines(found)))
+    report = [*_conditions(options, load_before), "", *lines(found)]
+    print("\n".join(report))
+    if options.record:
+        RESULTS.write_text("\n".join(["# Results of `make bench-evidence`", "", *report, ""]))
     broken = failed(found)
     print("\n".join(f"FAILS: {each}" for each in broken), file=sys.stderr, end="\n" if broken else "")
     return 1 if broken else 0
@@ -69,11 +83,28 @@ def _tables(events: int) -> list[Line]:
     after = f"the same after {FURTHER:,} new ones of three partners in thirty"
     return [
         judged(Bound(of_lake, ALL_TABLES, "CPU-s"), made.full.cost.cpu_seconds),
-        Line(f"{of_lake}, by the clock", f"{made.full.cost.seconds:,.0f} s"),
+        _by_the_clock(of_lake, made.full.cost),
         judged(Bound(after, UPDATED, "CPU-s"), made.update.cost.cpu_seconds),
-        Line(f"{after}, by the clock", f"{made.update.cost.seconds:,.0f} s"),
+        _by_the_clock(after, made.update.cost),
         Line("rows in them", f"{made.update.rows:,}, {made.update.taken_over:,} of them taken over"),
         Line("the marts' update before it", f"{made.build.cpu_seconds:,.1f} CPU-s"),
+    ]
+
+
+def _by_the_clock(figure: str, cost: Cost) -> Line:
+    others = f"; other programs kept {cost.others_cores:.2f} cores busy"
+    return Line(f"{figure}, by the clock", f"{cost.seconds:,.0f} s{others}")
+
+
+def _conditions(options: argparse.Namespace, load_before: tuple[float, float, float]) -> list[str]:
+    packages = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in PACKAGES)
+    before, after = (" ".join(f"{each:.1f}" for each in load) for load in (load_before, os.getloadavg()))
+    return [
+        f"* {datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC, commit {commit()}; "
+        f"statistics: the best of {options.rounds} rounds",
+        f"* Python {platform.python_version()}, {packages}",
+        f"* {os.cpu_count()} cores ({processor()}); load average before {before}, after {after}",
+        f"* the lake: {WORLDS} worlds, each of three partners; the new events are those of one world",
     ]
 
 
@@ -82,6 +113,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5, help="of statistics; the best of them counts")
     parser.add_argument("--events", type=int, default=EVENTS, help="of the lake whose tables are made")
     parser.add_argument("--only", action="append", choices=PARTS, help="a part of it; may be repeated")
+    parser.add_argument("--record", action="store_true", help=f"write the result to {RESULTS.name} as well")
     return parser.parse_args()
 
 
