@@ -1,8 +1,8 @@
 """What tests of several folders share: their order, and the stack that they run on.
 
-The tests are run by two processes, so that one has the processors while the other waits for a server (three
-took longer). Both begin with files of unit tests, whoever is free; then each has its part and a stack of its
-own: started by the first test that asks for it, and ended with the process whatever happens.
+The tests are run by three processes, so that one has the processors while another waits for a server. Two
+have their part from the beginning, and a stack of their own: started by the first test that asks for it, and
+ended with the process whatever happens. The third has no stack: it runs the files of unit tests meanwhile.
 """
 
 from __future__ import annotations
@@ -25,13 +25,20 @@ PROCESSES = {
     "faults": "whole",
     "end_to_end": "whole",
 }
-"""Which of the two runs a folder's tests, in this order. "either": file by file."""
+"""Which part a folder's tests are of, in this order. "either": file by file, whoever is free."""
 
 
 class _ByFolder(LoadScopeScheduling):  # type: ignore[misc]
     def _split_scope(self, nodeid: str) -> str:
         process = PROCESSES[_folder(nodeid)]
         return nodeid.partition("::")[0] if process == "either" else process
+
+    def _assign_work_unit(self, node: object) -> None:
+        """What takes longest first; xdist goes by the number of tests."""
+        for part in ("parts", "whole"):
+            if part in self.workqueue:
+                self.workqueue.move_to_end(part, last=False)
+        super()._assign_work_unit(node)
 
 
 settings.register_profile("untimed", deadline=None)

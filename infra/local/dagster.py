@@ -49,7 +49,7 @@ freshness:
 run_monitoring:
   enabled: true
   poll_interval_seconds: 30
-  start_timeout_seconds: 300
+  start_timeout_seconds: 120
   cancel_timeout_seconds: 120
   max_runtime_seconds: 21600
 retention:
