@@ -59,7 +59,6 @@ from pipelines.publication.candidate import (
     approve,
     provenance,
     read_candidate,
-    read_shown,
     write_candidate,
 )
 from pipelines.publication.disclosure import control
@@ -848,8 +847,8 @@ class TestRebuild:
     def test_everything_anew_is_everything_as_it_was_and_a_dry_run_changes_nothing(
         self, warehouse: Warehouse, second: Before
     ) -> None:
-        """Two builds made it step by step, a rebuild at once: by the job, and by the command, which begins
-        further back (Kafka has no record of these rows). Floats count to 12 significant digits."""
+        """Two builds made it step by step, a rebuild at once, from Kafka on, which has no record of these
+        rows: they stay. The job is a dry run unless told otherwise. Floats count to 12 significant digits."""
         from pipelines.definitions import defs
 
         before = _everything(warehouse)
@@ -861,7 +860,7 @@ class TestRebuild:
         assert [name for name in before if before[name] != after.get(name)] == []
         assert after.keys() == before.keys()
         releases = warehouse.published("SELECT release_id FROM evidence.releases")
-        assert len(releases) >= 4
+        assert len(releases) >= 3
 
     def test_beside_another_build_it_is_refused(self, warehouse: Warehouse, second: Before) -> None:
         with building(warehouse.postgres):
@@ -1551,17 +1550,18 @@ class TestLooks:
         )
 
     def test_who_shows_a_sequence_that_is_void_by_now_is_computed_again(
-        self, warehouse: Warehouse, second: Before
+        self, warehouse: Warehouse, second: Before, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """As when an earlier release has come back, and data are as they were then."""
-        marks, table = read_shown(warehouse.postgres).fingerprints, CARERS_CONTROLLED.name
+        tenants, table = ("growing", "backfilled", "corrected"), CARERS_CONTROLLED.name
+        marks = {name: dict.fromkeys(tenants, "as it was") for name in TABLES}
+        monkeypatch.setattr(evidence, "read_shown", lambda _: Shown(2, marks))
         (version,) = {row["protocol_version"] for row in self.means(warehouse)}
         void = Looked(voids={Watched(table, "growing", "watched", version): {"backfill"}})
         before, after = (
             evidence.taken_over(warehouse.postgres, marks, known).tenants[table] for known in (Looked(), void)
         )
-        assert set(before) - set(after) == {"growing"}
-        assert set(after) >= {"backfilled", "corrected"}
+        assert (set(before), set(after)) == ({*tenants}, {"backfilled", "corrected"})
 
     def test_every_look_is_listed_once(self, warehouse: Warehouse, second: Before) -> None:
         looks = "SELECT tenant, looks, n, row_key FROM evidence.looks ORDER BY tenant, looks"
