@@ -1,8 +1,8 @@
 """What tests of several folders share: their order, and the stack that they run on.
 
-The tests are run by three processes, so that one has the processors while another waits for a server. Two
-have their part from the beginning, and a stack of their own: started by the first test that asks for it, and
-ended with the process whatever happens. The third has no stack: it runs the files of unit tests meanwhile.
+The tests are run by three processes, so that one has the processors while another waits for a server. Each
+has its part from the beginning, and a stack of its own: started by the first test that asks for it, and ended
+with the process whatever happens. Files of unit tests come last, whoever is free.
 """
 
 from __future__ import annotations
@@ -27,15 +27,19 @@ PROCESSES = {
 }
 """Which part a folder's tests are of, in this order. "either": file by file, whoever is free."""
 
+BUILDS = ("test_warehouse.py", "test_incremental_builds.py")
+"""Of integration, what builds the warehouse again and again: a part of its own, as long as the others."""
+
 
 class _ByFolder(LoadScopeScheduling):  # type: ignore[misc]
     def _split_scope(self, nodeid: str) -> str:
         process = PROCESSES[_folder(nodeid)]
-        return nodeid.partition("::")[0] if process == "either" else process
+        file = nodeid.partition("::")[0]
+        return file if process == "either" else "builds" if file.endswith(BUILDS) else process
 
     def _assign_work_unit(self, node: object) -> None:
         """What takes longest first; xdist goes by the number of tests."""
-        for part in ("parts", "whole"):
+        for part in ("builds", "parts", "whole"):
             if part in self.workqueue:
                 self.workqueue.move_to_end(part, last=False)
         super()._assign_work_unit(node)

@@ -16,6 +16,10 @@ from tests.stacks import Stack, wait_until
 pytestmark = [pytest.mark.stack, pytest.mark.dagster, pytest.mark.timeout(900)]
 
 
+def runs_of(stack: Stack) -> set[int]:
+    return {each.pid for each in processes_of(stack, "run")}
+
+
 def test_kills_in_a_build_lose_nothing_and_show_nobody_a_half(stack: Stack) -> None:
     """dbt is killed, and while its run is tried again the landing and PostgreSQL.
 
@@ -29,7 +33,9 @@ def test_kills_in_a_build_lose_nothing_and_show_nobody_a_half(stack: Stack) -> N
         with partner.client(patience_seconds=120) as client:
             assert client.post(events).count_acknowledged == len(events)
         wait_until(lambda: bool(processes_of(stack, "dbt")), "a dbt at work", seconds=300)
+        first = runs_of(stack)
         assert kill_process_of(stack, "dbt")
+        wait_until(lambda: bool(runs_of(stack) - first), "a run that tries it again", seconds=300)
         kill(stack, "landing")
         kill(stack, "postgres")
         with partner.client(patience_seconds=120) as client:
